@@ -1,0 +1,1 @@
+//! Consumer and producer as offramp needs them: delivery-confirmed, commits in order.

@@ -1,0 +1,1 @@
+//! Sub-model artefacts: Keras import, ONNX, engine, exit criteria, datasets.

@@ -1,0 +1,3 @@
+//! The `offramp` command line.
+
+fn main() {}

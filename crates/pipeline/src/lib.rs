@@ -1,0 +1,1 @@
+//! offramp.toml: read, validated once, every problem reported together.

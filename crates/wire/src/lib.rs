@@ -1,1 +1,22 @@
-//! What crosses a process boundary: records, headers, tensors, function bodies.
+//! What crosses a process boundary.
+//!
+//! - [`record`]: a Kafka record as every function sees it: key, headers, timestamp, value, all bytes kept.
+//! - [`header`]: the names of the headers that offramp reads and writes.
+//! - [`tensor`]: samples as JSON nested lists, the default encoding of a record's value.
+//! - [`body`]: the JSON body of a call from one function to another over HTTP.
+//! - [`exit`]: exit criteria by name, as configuration and model artefacts write them.
+//! - [`reject`]: why a record can never succeed, by a stable code and a sentence.
+//!
+//! Pure: no I/O and no runtime, so that every home of the functions shares it.
+
+pub mod body;
+pub mod exit;
+pub mod header;
+pub mod record;
+pub mod reject;
+pub mod tensor;
+
+pub use exit::ExitCriterion;
+pub use record::{Header, Record, Source};
+pub use reject::{Reject, RejectCode};
+pub use tensor::Tensor;

@@ -1,0 +1,63 @@
+//! Exit criteria by name: what turns the output of an exit into a confidence in [0, 1].
+//!
+//! The computation lives with the engine; here is only the name, because a pipeline file, a model artefact
+//! and an answer's headers must agree on it.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How the confidence of an exit is computed from its softmax output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ExitCriterion {
+    /// The largest softmax probability (Bueno et al., 2024; Kafka-ML).
+    #[default]
+    MaxSoftmax,
+}
+
+impl ExitCriterion {
+    /// Every criterion, in the order in which help texts and errors list them.
+    pub const ALL: [Self; 1] = [Self::MaxSoftmax];
+
+    /// The name in configuration, metadata and headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxSoftmax => "max-softmax",
+        }
+    }
+}
+
+impl fmt::Display for ExitCriterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A criterion that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not an exit criterion; expected `max-softmax`")]
+pub struct UnknownCriterion(String);
+
+impl FromStr for ExitCriterion {
+    type Err = UnknownCriterion;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|criterion| criterion.name() == name)
+            .ok_or_else(|| UnknownCriterion(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_criterion_is_found_by_its_name() {
+        for criterion in ExitCriterion::ALL {
+            assert_eq!(criterion.to_string().parse::<ExitCriterion>().unwrap(), criterion);
+        }
+        let error = "entropie".parse::<ExitCriterion>().unwrap_err().to_string();
+        assert_eq!(error, "`entropie` is not an exit criterion; expected `max-softmax`");
+    }
+}

@@ -1,0 +1,81 @@
+//! Why a record can never succeed.
+//!
+//! A rejection is final: trying again would give the same answer. It becomes a 400 over HTTP and two headers
+//! of a dead letter.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Stable code of a rejection, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RejectCode {
+    /// The value is not JSON (or is absent).
+    NotJson,
+    /// The samples do not have the shape that the sub-model takes.
+    WrongShape,
+    /// A sample holds NaN or an infinity.
+    NotFinite,
+    /// The record, or what it became, is larger than the bound.
+    TooLarge,
+    /// A function refused the record.
+    Refused,
+    /// Every attempt failed.
+    AttemptsSpent,
+}
+
+impl RejectCode {
+    const ALL: [Self; 6] = [
+        Self::NotJson,
+        Self::WrongShape,
+        Self::NotFinite,
+        Self::TooLarge,
+        Self::Refused,
+        Self::AttemptsSpent,
+    ];
+
+    /// The code as headers and bodies write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotJson => "not-json",
+            Self::WrongShape => "wrong-shape",
+            Self::NotFinite => "not-finite",
+            Self::TooLarge => "too-large",
+            Self::Refused => "refused",
+            Self::AttemptsSpent => "attempts-spent",
+        }
+    }
+}
+
+impl fmt::Display for RejectCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for RejectCode {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|code| code.name() == name).ok_or(())
+    }
+}
+
+/// A rejection: the code and what a person reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{reason}")]
+pub struct Reject {
+    /// Stable code.
+    pub code: RejectCode,
+    /// Names the thing, its value and what was expected.
+    pub reason: String,
+}
+
+impl Reject {
+    /// A rejection with this code and reason.
+    pub fn new(code: RejectCode, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+}

@@ -1,1 +1,141 @@
-//! offramp.toml: read, validated once, every problem reported together.
+//! `offramp.toml`: one file describes what runs.
+//!
+//! [`Pipeline::parse`] turns the text into one validated [`Pipeline`], or into every problem of the text at
+//! once, each naming the key, its value and what was expected. There is one struct for a pipeline: what the
+//! file leaves out is filled in while reading, so no caller meets an `Option` that only a default would fill.
+//!
+//! Whether models exist, fit together and brokers answer is not decided here: that takes I/O.
+
+mod problem;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use problem::{Invalid, Problem};
+use wire::ExitCriterion;
+
+/// A pipeline: its tiers from the devices upwards, and the embedded broker if a tier asks for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// Prefix of every default topic name.
+    pub name: String,
+    /// The embedded broker; there if and only if some address is `embedded`.
+    pub broker: Option<EmbeddedBroker>,
+    /// At least one tier; the last one always answers.
+    pub tiers: Vec<Tier>,
+}
+
+/// Where the embedded broker keeps its log and listens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddedBroker {
+    /// Directory of the log.
+    pub dir: PathBuf,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// One tier.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tier {
+    /// Name, unique in the pipeline.
+    pub name: String,
+    /// The sub-model's artefact.
+    pub model: PathBuf,
+    /// Replaces the artefact's own exit criterion, if set.
+    pub criterion: Option<ExitCriterion>,
+    /// Replaces the artefact's own threshold, if set; in [0, 1].
+    pub threshold: Option<f32>,
+    /// Where records arrive.
+    pub input: Topic,
+    /// Where answers go.
+    pub output: Topic,
+    /// Where records go that can never succeed.
+    pub dead_letter: Topic,
+    /// Records that are being handled at once, at most.
+    pub in_flight: usize,
+    /// Samples that one run of the engine takes, at most.
+    pub max_batch: usize,
+    /// How many instances of the sub-model run.
+    pub scale: Scale,
+    /// How a failing call is tried again.
+    pub retry: Retry,
+}
+
+/// A topic on a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The broker.
+    pub servers: Servers,
+    /// Topic name.
+    pub name: String,
+}
+
+/// Which broker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Servers {
+    /// The embedded broker of the process that runs the pipeline.
+    Embedded,
+    /// `bootstrap.servers`: `host:port`, separated by commas.
+    Bootstrap(String),
+}
+
+/// Bounds on the instances of a tier's sub-model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Instances that stay while nothing arrives.
+    pub min: usize,
+    /// Instances at most.
+    pub max: usize,
+}
+
+/// Back-off between attempts: exponential with full jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts before a record becomes a dead letter.
+    pub attempts: u32,
+    /// Longest wait after the first attempt.
+    pub backoff_min: Duration,
+    /// Longest wait after any attempt.
+    pub backoff_max: Duration,
+}
+
+impl Default for Retry {
+    /// Six attempts are the paper's connector's; its waits were zero, which spent them within milliseconds.
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where the embedded broker listens unless told otherwise: Kafka's own port, on this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
+/// Where the embedded broker keeps its log unless told otherwise, relative to the pipeline file.
+pub const DEFAULT_LOG_DIR: &str = ".offramp/log";
+/// Covers 25 ms of downstream latency at 10,000 records/s; at 3 kB a record, under 1 MB of memory.
+pub const DEFAULT_IN_FLIGHT: usize = 256;
+/// Beyond 64 samples a dense sub-model gains little per sample and the first waits for the last.
+pub const DEFAULT_MAX_BATCH: usize = 64;
+/// One instance: a small board has a core to spare for it.
+pub const DEFAULT_SCALE: Scale = Scale { min: 1, max: 1 };
+
+impl Pipeline {
+    /// Reads a pipeline from the text of `offramp.toml`. Relative paths in it are relative to `base`,
+    /// the folder of the file.
+    pub fn parse(text: &str, base: &std::path::Path) -> Result<Self, Invalid> {
+        read::pipeline(text, base)
+    }
+
+    /// The tier that `tier` forwards to, if it is not the last.
+    pub fn next_of(&self, tier: &Tier) -> Option<&Tier> {
+        let at = self.tiers.iter().position(|other| other.name == tier.name)?;
+        self.tiers.get(at + 1)
+    }
+}

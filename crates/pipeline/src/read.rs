@@ -1,0 +1,264 @@
+//! From the text of a pipeline file to a [`Pipeline`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use crate::problem::{Invalid, Problems};
+use crate::table::Table;
+use crate::{
+    DEFAULT_IN_FLIGHT, DEFAULT_LISTEN, DEFAULT_LOG_DIR, DEFAULT_MAX_BATCH, DEFAULT_SCALE,
+    EmbeddedBroker, Pipeline, Retry, Scale, Servers, Tier, Topic,
+};
+
+/// More tiers than any continuum has; a bound so that a generated file cannot start thousands of pools.
+const MAX_TIERS: usize = 16;
+const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 100 long";
+const SERVERS: &str = "\"embedded\" or \"host:port\", several separated by commas";
+
+pub(crate) fn pipeline(text: &str, base: &Path) -> Result<Pipeline, Invalid> {
+    let problems = RefCell::new(Problems::new(text));
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let is_toml = errors.is_empty();
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        problems.borrow_mut().add(at, format!("not TOML: {}", error.message()));
+    }
+    if !is_toml {
+        // What is read out of half a document would be reported as wrong or missing without being so.
+        return problems.into_inner().finish(Pipeline {
+            name: String::new(),
+            broker: None,
+            tiers: Vec::new(),
+        });
+    }
+    let root = Table::new("", document.span(), document.get_ref(), &problems);
+    let name = pipeline_name(&root);
+    let tables = root.tables("tier", "[[tier]] tables");
+    if !root.has("tier") {
+        root.missing("tier", "at least one [[tier]] table");
+    }
+    if tables.len() > MAX_TIERS {
+        root.problem(
+            "tier",
+            format!("occurs {} times, expected at most {MAX_TIERS}", tables.len()),
+        );
+    }
+    let last = tables.len().saturating_sub(1);
+    let mut taken = Taken::default();
+    let tiers: Vec<Tier> = tables
+        .into_iter()
+        .enumerate()
+        .map(|(at, table)| tier(table, at == last, &name, base, &mut taken))
+        .collect();
+    let embedded = tiers.iter().any(|tier| {
+        [&tier.input, &tier.output].iter().any(|topic| topic.servers == Servers::Embedded)
+    });
+    let broker = broker(&root, embedded, base);
+    root.finish();
+    problems.into_inner().finish(Pipeline { name, broker, tiers })
+}
+
+fn pipeline_name(root: &Table<'_, '_>) -> String {
+    let name = if let Some(table) = root.table("pipeline", "a [pipeline] table") {
+        let name = name_of(&table, "name");
+        if !table.has("name") {
+            table.missing("name", NAME);
+        }
+        table.finish();
+        name
+    } else {
+        if !root.has("pipeline") {
+            root.missing("pipeline", "a [pipeline] table with a `name`");
+        }
+        None
+    };
+    name.unwrap_or_default()
+}
+
+fn broker(root: &Table<'_, '_>, embedded: bool, base: &Path) -> Option<EmbeddedBroker> {
+    let table = root.table("broker", "a [broker] table");
+    if table.is_some() && !embedded {
+        root.problem(
+            "broker",
+            "describes the embedded broker, but no tier's `bootstrap_servers` is \"embedded\"",
+        );
+    }
+    let read = |table: &Table<'_, '_>| EmbeddedBroker {
+        dir: base.join(table.text("dir", "a folder").unwrap_or(DEFAULT_LOG_DIR)),
+        listen: table
+            .parsed("listen", "an address as 127.0.0.1:9092")
+            .unwrap_or_else(default_listen),
+    };
+    let broker = table.as_ref().map_or_else(
+        || EmbeddedBroker { dir: base.join(DEFAULT_LOG_DIR), listen: default_listen() },
+        read,
+    );
+    if let Some(table) = table {
+        table.finish();
+    }
+    embedded.then_some(broker)
+}
+
+fn default_listen() -> std::net::SocketAddr {
+    DEFAULT_LISTEN.parse().expect("the default is an address")
+}
+
+/// What each name and each topic of the file is already used for.
+#[derive(Default)]
+struct Taken {
+    names: Vec<String>,
+    topics: HashMap<Topic, String>,
+}
+
+impl Taken {
+    fn note(&mut self, table: &Table<'_, '_>, tier: &Tier) {
+        if !tier.name.is_empty() && self.names.contains(&tier.name) {
+            table.problem("name", "is the name of another tier too, expected one of its own");
+            return;
+        }
+        self.names.push(tier.name.clone());
+        // Answers of several tiers may share a topic; nothing else may.
+        let inbound = [("input", &tier.input), ("dead_letter", &tier.dead_letter)];
+        for (key, topic) in inbound.into_iter().chain([("output", &tier.output)]) {
+            let purpose = format!("`{key}` of tier `{}`", tier.name);
+            match self.topics.get(topic) {
+                Some(other) if key != "output" || !other.starts_with("`output`") => table.problem(
+                    key,
+                    format!("is topic \"{}\", expected another one: it is {other}", topic.name),
+                ),
+                _ => drop(self.topics.insert(topic.clone(), purpose)),
+            }
+        }
+    }
+}
+
+fn tier(
+    mut table: Table<'_, '_>,
+    last: bool,
+    pipeline: &str,
+    base: &Path,
+    taken: &mut Taken,
+) -> Tier {
+    let name = name_of(&table, "name");
+    match &name {
+        Some(name) => table.rename(format!("tier `{name}`")),
+        None if table.has("name") => {}
+        None => table.missing("name", NAME),
+    }
+    let name = name.unwrap_or_default();
+    let model = table.text("model", "the path of an .onnx file");
+    if !table.has("model") {
+        table.missing("model", "the path of an .onnx file");
+    }
+    let servers = servers(&table).unwrap_or(Servers::Embedded);
+    let exit = table.table("exit", "a table as { threshold = 0.8 }");
+    let (mut criterion, mut threshold) = (None, None);
+    if let Some(exit) = exit {
+        if last {
+            table.problem("exit", "is set, but the last tier always answers: remove it");
+        }
+        criterion = exit.parsed("criterion", "\"max-softmax\"");
+        threshold = exit.share("threshold");
+        exit.finish();
+    }
+    let topic =
+        |key: &'static str| topic(&table, key, &servers, format!("{pipeline}.{name}-{key}"));
+    let read = Tier {
+        model: model.map_or_else(PathBuf::new, |model| base.join(model)),
+        criterion,
+        threshold,
+        input: topic("input"),
+        output: topic("output"),
+        dead_letter: topic("dead_letter"),
+        in_flight: table.whole("in_flight", 1..=65_536).map_or(DEFAULT_IN_FLIGHT, |n| n as usize),
+        max_batch: table.whole("max_batch", 1..=1024).map_or(DEFAULT_MAX_BATCH, |n| n as usize),
+        scale: scale(&table),
+        retry: retry(&table),
+        name,
+    };
+    taken.note(&table, &read);
+    table.finish();
+    read
+}
+
+fn name_of(table: &Table<'_, '_>, key: &'static str) -> Option<String> {
+    let name = table.text(key, NAME)?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.len() > 100 || !name.chars().all(legal) {
+        table.problem(key, format!("is \"{name}\", expected {NAME}"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn servers(table: &Table<'_, '_>) -> Option<Servers> {
+    let text = table.text("bootstrap_servers", SERVERS)?;
+    if text == "embedded" {
+        return Some(Servers::Embedded);
+    }
+    let is_address = |server: &str| {
+        let Some((host, port)) = server.trim().rsplit_once(':') else { return false };
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if !text.split(',').all(is_address) {
+        table.problem("bootstrap_servers", format!("is \"{text}\", expected {SERVERS}"));
+        return None;
+    }
+    Some(Servers::Bootstrap(text.to_owned()))
+}
+
+/// A topic's table; its broker is the tier's unless an answer's topic names another one.
+fn topic(table: &Table<'_, '_>, key: &'static str, tier: &Servers, default: String) -> Topic {
+    let Some(table) = table.table(key, "a table as { topic = \"name\" }") else {
+        return Topic { servers: tier.clone(), name: default.replace('_', "-") };
+    };
+    let name = name_of(&table, "topic").unwrap_or(default);
+    let servers = if key == "output" { servers(&table) } else { None };
+    table.finish();
+    Topic { servers: servers.unwrap_or_else(|| tier.clone()), name }
+}
+
+fn scale(table: &Table<'_, '_>) -> Scale {
+    let Some(table) = table.table("scale", "a table as { min = 0, max = 4 }") else {
+        return DEFAULT_SCALE;
+    };
+    let max = table.whole("max", 1..=1024).map(|max| max as usize);
+    let min = table.whole("min", 0..=1024).map(|min| min as usize);
+    let scale = Scale {
+        min: min.unwrap_or_else(|| DEFAULT_SCALE.min.min(max.unwrap_or(DEFAULT_SCALE.max))),
+        max: max.unwrap_or_else(|| DEFAULT_SCALE.max.max(min.unwrap_or(DEFAULT_SCALE.min))),
+    };
+    if scale.min > scale.max {
+        table.problem("min", format!("is {}, expected at most `max`, {}", scale.min, scale.max));
+    }
+    table.finish();
+    scale
+}
+
+fn retry(table: &Table<'_, '_>) -> Retry {
+    let default = Retry::default();
+    let Some(table) = table.table("retry", "a table as { attempts = 6 }") else { return default };
+    let millis =
+        |key, default| table.whole(key, 1..=3_600_000).map_or(default, Duration::from_millis);
+    let retry = Retry {
+        attempts: table.whole("attempts", 1..=1000).map_or(default.attempts, |n| n as u32),
+        backoff_min: millis("backoff_ms_min", default.backoff_min),
+        backoff_max: millis("backoff_ms_max", default.backoff_max),
+    };
+    if retry.backoff_min > retry.backoff_max {
+        table.problem(
+            "backoff_ms_min",
+            format!(
+                "is {}, expected at most `backoff_ms_max`, {}",
+                retry.backoff_min.as_millis(),
+                retry.backoff_max.as_millis()
+            ),
+        );
+    }
+    table.finish();
+    retry
+}

@@ -1,0 +1,208 @@
+//! Reads typed values out of a TOML table and notes what does not fit.
+//!
+//! A value that does not fit is noted and its default returned, so that reading goes on and finds the rest.
+//! [`Table::finish`] notes every key that nobody asked for.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::problem::Problems;
+
+/// A table of the file and the name by which messages call it.
+pub(crate) struct Table<'f, 't> {
+    name: String,
+    span: Range<usize>,
+    entries: &'f DeTable<'t>,
+    asked: RefCell<Vec<&'static str>>,
+    problems: &'f RefCell<Problems<'t>>,
+}
+
+impl<'f, 't> Table<'f, 't> {
+    pub(crate) fn new(
+        name: impl Into<String>,
+        span: Range<usize>,
+        entries: &'f DeTable<'t>,
+        problems: &'f RefCell<Problems<'t>>,
+    ) -> Self {
+        Self { name: name.into(), span, entries, asked: RefCell::default(), problems }
+    }
+
+    /// The name by which messages call this table.
+    pub(crate) fn rename(&mut self, name: impl Into<String>) {
+        self.name = name.into();
+    }
+
+    fn get(&self, key: &'static str) -> Option<&'f Spanned<DeValue<'t>>> {
+        self.asked.borrow_mut().push(key);
+        self.entries.get(key)
+    }
+
+    /// Whether the file has this key at all.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    fn called(&self, key: &str) -> String {
+        if self.name.is_empty() { format!("`{key}`") } else { format!("{}: `{key}`", self.name) }
+    }
+
+    /// Notes a problem with the value of `key`, or with the table where the key is absent.
+    pub(crate) fn problem(&self, key: &str, text: impl Display) {
+        let at = self.entries.get(key).map_or(self.span.start, |value| value.span().start);
+        self.problems.borrow_mut().add(at, format!("{} {text}", self.called(key)));
+    }
+
+    fn wrong_type(&self, key: &str, value: &DeValue<'_>, expected: &str) {
+        self.problem(key, format!("is {}, expected {expected}", shown(value)));
+    }
+
+    /// Notes that a required key is missing.
+    pub(crate) fn missing(&self, key: &str, expected: &str) {
+        self.problem(key, format!("is missing, expected {expected}"));
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, key: &'static str, expected: &str) -> Option<&'f str> {
+        let value = self.get(key)?.get_ref();
+        let text = value.as_str().filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.wrong_type(key, value, expected);
+        }
+        text
+    }
+
+    /// A text that reads as a `T`.
+    pub(crate) fn parsed<T: FromStr>(&self, key: &'static str, expected: &str) -> Option<T> {
+        let text = self.text(key, expected)?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.problem(key, format!("is \"{text}\", expected {expected}"));
+        }
+        parsed
+    }
+
+    /// A whole number within a range.
+    pub(crate) fn whole(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.get(key)?.get_ref();
+        let number = value
+            .as_integer()
+            .and_then(|number| i128::from_str_radix(number.as_str(), number.radix()).ok())
+            .and_then(|number| u64::try_from(number).ok())
+            .filter(|number| range.contains(number));
+        if number.is_none() {
+            let expected = format!("a whole number from {} to {}", range.start(), range.end());
+            self.wrong_type(key, value, &expected);
+        }
+        number
+    }
+
+    /// A number from 0 to 1.
+    pub(crate) fn share(&self, key: &'static str) -> Option<f32> {
+        let value = self.get(key)?.get_ref();
+        let digits = value
+            .as_float()
+            .map(toml::de::DeFloat::as_str)
+            .or(value.as_integer().map(toml::de::DeInteger::as_str));
+        let number = digits
+            .and_then(|digits| digits.parse::<f32>().ok())
+            .filter(|number| (0.0..=1.0).contains(number));
+        if number.is_none() {
+            self.wrong_type(key, value, "a number from 0 to 1");
+        }
+        number
+    }
+
+    /// A table inside this one, called `TABLE: KEY` in messages.
+    pub(crate) fn table(&self, key: &'static str, expected: &str) -> Option<Table<'f, 't>> {
+        let value = self.get(key)?;
+        let Some(entries) = value.get_ref().as_table() else {
+            self.wrong_type(key, value.get_ref(), expected);
+            return None;
+        };
+        let name =
+            if self.name.is_empty() { format!("[{key}]") } else { format!("{}, {key}", self.name) };
+        Some(Table::new(name, value.span(), entries, self.problems))
+    }
+
+    /// The tables of an array of tables.
+    pub(crate) fn tables(&self, key: &'static str, expected: &str) -> Vec<Table<'f, 't>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let tables: Option<Vec<_>> = value.get_ref().as_array().and_then(|array| {
+            array
+                .iter()
+                .enumerate()
+                .map(|(at, item)| {
+                    let entries = item.get_ref().as_table()?;
+                    Some(Table::new(
+                        format!("{key} {}", at + 1),
+                        item.span(),
+                        entries,
+                        self.problems,
+                    ))
+                })
+                .collect()
+        });
+        tables.unwrap_or_else(|| {
+            self.wrong_type(key, value.get_ref(), expected);
+            Vec::new()
+        })
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(crate) fn finish(self) {
+        let asked = self.asked.borrow();
+        for key in self.entries.keys() {
+            let name: &str = key.get_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let hint = match nearest(name, &asked) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("known keys: {}", asked.join(", ")),
+            };
+            let text = format!("{} is not a known key; {hint}", self.called(name));
+            self.problems.borrow_mut().add(key.span().start, text);
+        }
+    }
+}
+
+fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("\"{text}\""),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// The known key that a typing slip away from `name`, if there is one.
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let (distance, key) = known
+        .iter()
+        .map(|key| (edit_distance(name, key), *key))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + key.len() / 4).then_some(key)
+}
+
+/// Levenshtein distance, over bytes: keys are ASCII.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,168 @@
+use std::path::Path;
+use std::time::Duration;
+
+use crate::*;
+
+fn parse(text: &str) -> Pipeline {
+    Pipeline::parse(text, Path::new("base")).unwrap_or_else(|invalid| panic!("{invalid}"))
+}
+
+fn problems(text: &str) -> String {
+    Pipeline::parse(text, Path::new("base")).expect_err("the text is invalid").to_string()
+}
+
+#[test]
+fn defaults_make_a_short_file_enough() {
+    let pipeline = parse(
+        r#"
+        [pipeline]
+        name = "mnist"
+        [[tier]]
+        name = "edge"
+        model = "edge.onnx"
+        exit = { threshold = 0.8 }
+        [[tier]]
+        name = "cloud"
+        model = "/models/cloud.onnx"
+        "#,
+    );
+    let [edge, cloud] = pipeline.tiers.as_slice() else { panic!("two tiers") };
+    let topic = |name: &str| Topic { servers: Servers::Embedded, name: name.into() };
+    assert_eq!(edge.model, Path::new("base/edge.onnx"));
+    assert_eq!(cloud.model, Path::new("/models/cloud.onnx"));
+    assert_eq!((edge.criterion, edge.threshold), (None, Some(0.8)));
+    assert_eq!(edge.input, topic("mnist.edge-input"));
+    assert_eq!(edge.output, topic("mnist.edge-output"));
+    assert_eq!(edge.dead_letter, topic("mnist.edge-dead-letter"));
+    assert_eq!(edge.scale, DEFAULT_SCALE);
+    assert_eq!(edge.retry, Retry::default());
+    assert_eq!(pipeline.next_of(edge).unwrap().name, "cloud");
+    assert_eq!(pipeline.next_of(cloud), None);
+    let broker = pipeline.broker.unwrap();
+    assert_eq!(broker.dir, Path::new("base/.offramp/log"));
+    assert_eq!(broker.listen.to_string(), DEFAULT_LISTEN);
+}
+
+#[test]
+fn every_key_has_its_effect() {
+    let pipeline = parse(
+        r#"
+        [pipeline]
+        name = "mnist"
+        [broker]
+        dir = "log"
+        listen = "127.0.0.1:19092"
+        [[tier]]
+        name = "edge"
+        model = "edge.onnx"
+        exit = { criterion = "max-softmax", threshold = 1 }
+        bootstrap_servers = "edge-0:9092, edge-1:9093"
+        input = { topic = "in" }
+        output = { topic = "out", bootstrap_servers = "embedded" }
+        dead_letter = { topic = "dead" }
+        in_flight = 7
+        max_batch = 8
+        scale = { min = 0, max = 4 }
+        retry = { attempts = 2, backoff_ms_min = 5, backoff_ms_max = 50 }
+        [[tier]]
+        name = "cloud"
+        model = "cloud.onnx"
+        bootstrap_servers = "cloud:9092"
+        output = { topic = "out", bootstrap_servers = "embedded" }
+        "#,
+    );
+    let edge = &pipeline.tiers[0];
+    let remote = Servers::Bootstrap("edge-0:9092, edge-1:9093".into());
+    assert_eq!(edge.criterion, Some(ExitCriterion::MaxSoftmax));
+    assert_eq!(edge.threshold, Some(1.0));
+    assert_eq!(edge.input, Topic { servers: remote.clone(), name: "in".into() });
+    assert_eq!(edge.output, Topic { servers: Servers::Embedded, name: "out".into() });
+    assert_eq!(edge.dead_letter, Topic { servers: remote, name: "dead".into() });
+    assert_eq!((edge.in_flight, edge.max_batch), (7, 8));
+    assert_eq!(edge.scale, Scale { min: 0, max: 4 });
+    assert_eq!(edge.retry.attempts, 2);
+    assert_eq!(edge.retry.backoff_min, Duration::from_millis(5));
+    assert_eq!(edge.retry.backoff_max, Duration::from_millis(50));
+    let broker = pipeline.broker.unwrap();
+    assert_eq!((broker.dir.as_path(), broker.listen.port()), (Path::new("base/log"), 19092));
+}
+
+#[test]
+fn all_problems_of_a_file_are_reported_together() {
+    assert_eq!(problems(
+        r#"
+[pipeline]
+nam = "mnist"
+[broker]
+listen = "localhost"
+colour = "red"
+[[tier]]
+name = "edge node"
+exit = { threshold = 1.5, criterion = "entropie" }
+bootstrap_server = "kafka:9092"
+bootstrap_servers = "kafka"
+in_flight = 0
+scale = { min = 5, max = 4 }
+retry = { attempts = "many", backoff_ms_min = 100, backoff_ms_max = 10 }
+[[tier]]
+name = "cloud"
+model = 3
+exit = { threshold = 0.5 }
+input = { topic = "same" }
+output = { topic = "same" }
+[[tier]]
+name = "cloud"
+model = "cloud.onnx"
+exit = { threshold = 0.5 }
+"#
+    ), "18 problems
+  line 2: [pipeline]: `name` is missing, expected a name of letters, digits, `-`, `_` and `.`, at most 100 long
+  line 3: [pipeline]: `nam` is not a known key; did you mean `name`?
+  line 5: [broker]: `listen` is \"localhost\", expected an address as 127.0.0.1:9092
+  line 6: [broker]: `colour` is not a known key; known keys: dir, listen
+  line 7: tier 1: `model` is missing, expected the path of an .onnx file
+  line 8: tier 1: `name` is \"edge node\", expected a name of letters, digits, `-`, `_` and `.`, at most 100 long
+  line 9: tier 1, exit: `criterion` is \"entropie\", expected \"max-softmax\"
+  line 9: tier 1, exit: `threshold` is 1.5, expected a number from 0 to 1
+  line 10: tier 1: `bootstrap_server` is not a known key; did you mean `bootstrap_servers`?
+  line 11: tier 1: `bootstrap_servers` is \"kafka\", expected \"embedded\" or \"host:port\", several separated by commas
+  line 12: tier 1: `in_flight` is 0, expected a whole number from 1 to 65536
+  line 13: tier 1, scale: `min` is 5, expected at most `max`, 4
+  line 14: tier 1, retry: `attempts` is \"many\", expected a whole number from 1 to 1000
+  line 14: tier 1, retry: `backoff_ms_min` is 100, expected at most `backoff_ms_max`, 10
+  line 17: tier `cloud`: `model` is 3, expected the path of an .onnx file
+  line 20: tier `cloud`: `output` is topic \"same\", expected another one: it is `input` of tier `cloud`
+  line 22: tier `cloud`: `name` is the name of another tier too, expected one of its own
+  line 24: tier `cloud`: `exit` is set, but the last tier always answers: remove it");
+}
+
+#[test]
+fn text_that_is_not_toml_or_says_nothing_is_explained() {
+    assert_eq!(
+        problems(""),
+        "2 problems
+  line 1: `pipeline` is missing, expected a [pipeline] table with a `name`
+  line 1: `tier` is missing, expected at least one [[tier]] table"
+    );
+    assert_eq!(
+        problems("[pipeline]\nname = \n[[tier]"),
+        "2 problems
+  line 2: not TOML: string values must be quoted, expected literal string
+  line 3: not TOML: unclosed array table, expected `]`"
+    );
+    assert_eq!(
+        problems("tier = 3\npipeline = []"),
+        "2 problems
+  line 1: `tier` is 3, expected [[tier]] tables
+  line 2: `pipeline` is a list, expected a [pipeline] table"
+    );
+}
+
+#[test]
+fn a_broker_that_no_tier_uses_is_a_contradiction() {
+    assert_eq!(problems(
+        "[pipeline]\nname = \"p\"\n[broker]\n[[tier]]\nname = \"edge\"\nmodel = \"m.onnx\"\n\
+         bootstrap_servers = \"kafka:9092\"\n"
+    ), "1 problem
+  line 3: `broker` describes the embedded broker, but no tier's `bootstrap_servers` is \"embedded\"");
+}

@@ -1,1 +1,20 @@
 //! Consumer and producer as offramp needs them: delivery-confirmed, commits in order.
+//!
+//! - [`Producer::send`] returns after the broker's delivery report, never before.
+//! - [`Consumer::recv`] hands out records in any number at once; [`Consumer::done`] takes them back in any
+//!   order. What is committed is the lowest offset below which every record is done, so a record that is
+//!   still being handled is delivered again after a crash, whatever finished after it.
+//! - [`admin`] creates topics and tells whether a broker answers, with errors a person can act on.
+//!
+//! The only crate that links librdkafka. It knows records, not tensors, tiers or functions.
+
+pub mod admin;
+mod client;
+mod consumer;
+mod error;
+mod ledger;
+mod producer;
+
+pub use consumer::{Consumer, Delivery, Ticket};
+pub use error::{KafkaError, SendError};
+pub use producer::Producer;

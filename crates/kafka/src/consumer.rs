@@ -1,0 +1,202 @@
+//! A consumer whose records may finish in any order.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{
+    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
+};
+use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use wire::{Header, Record, Source};
+
+use crate::client;
+use crate::error::KafkaError;
+use crate::ledger::{Epoch, Ledger};
+
+/// What is done is committed this often: the bound, in time, on what a crash delivers again.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+/// Bound on what the client reads ahead, in KiB and in records. The client's own bounds, 64 MiB and 100,000,
+/// do not fit a board with 64 MiB.
+const READ_AHEAD_KBYTES: u32 = 4 << 10;
+const READ_AHEAD_RECORDS: u32 = 4096;
+/// How soon the client asks for more once there is room; its own second would be a second without records.
+const READ_AHEAD_BACKOFF_MS: u32 = 5;
+/// Silence after which a group gives a dead consumer's partitions to others.
+const SESSION_TIMEOUT_MS: u32 = 10_000;
+
+/// Reads one topic as a member of a consumer group.
+pub struct Consumer {
+    servers: String,
+    topic: String,
+    client: StreamConsumer<Context>,
+}
+
+/// A record and the ticket with which it is handed back.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The record.
+    pub record: Record,
+    /// Where it stands.
+    pub source: Source,
+    /// Handed back to [`Consumer::done`].
+    pub ticket: Ticket,
+}
+
+/// Entitles to say once that a record is done.
+#[derive(Debug)]
+pub struct Ticket {
+    source: Source,
+    epoch: Epoch,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer")
+            .field("servers", &self.servers)
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// Joins `group` to read `topic`, from its beginning where the group has committed nothing: what was
+    /// sent before the first start is not passed over.
+    pub fn subscribe(servers: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        let failed = |source| KafkaError::Consumer {
+            servers: servers.to_owned(),
+            topic: topic.to_owned(),
+            source: Box::new(source),
+        };
+        let client: StreamConsumer<Context> = client::config(servers)
+            .set("group.id", group)
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "true")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string())
+            .set("queued.max.messages.kbytes", READ_AHEAD_KBYTES.to_string())
+            .set("queued.min.messages", READ_AHEAD_RECORDS.to_string())
+            .set("fetch.queue.backoff.ms", READ_AHEAD_BACKOFF_MS.to_string())
+            .set("fetch.message.max.bytes", (1 << 20).to_string())
+            .set("receive.message.max.bytes", (4 * client::MAX_RECORD_BYTES).to_string())
+            .create_with_context(Context::default())
+            .map_err(|source| KafkaError::client(servers, source))?;
+        client.subscribe(&[topic]).map_err(failed)?;
+        Ok(Self { servers: servers.to_owned(), topic: topic.to_owned(), client })
+    }
+
+    /// The next record. A broker that is away, or a topic that is not there yet, is waited for. Dropping the
+    /// future loses nothing.
+    pub async fn recv(&self) -> Result<Delivery, KafkaError> {
+        loop {
+            match self.client.recv().await {
+                Ok(message) => return Ok(self.hand_out(&message)),
+                Err(source) if is_fatal(&source) => {
+                    return Err(KafkaError::Consumer {
+                        servers: self.servers.clone(),
+                        topic: self.topic.clone(),
+                        source: Box::new(source),
+                    });
+                }
+                Err(error) => tracing::debug!(topic = self.topic, "still waiting: {error}"),
+            }
+        }
+    }
+
+    fn hand_out(&self, message: &BorrowedMessage<'_>) -> Delivery {
+        let source = Source {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+        };
+        let record = Record {
+            key: message.key().map(Bytes::copy_from_slice),
+            headers: message.headers().map_or_else(Vec::new, |headers| {
+                headers
+                    .iter()
+                    .map(|header| Header {
+                        name: header.key.to_owned(),
+                        value: header.value.map(Bytes::copy_from_slice),
+                    })
+                    .collect()
+            }),
+            timestamp_ms: message.timestamp().to_millis().filter(|&at| at >= 0),
+            value: message.payload().map(Bytes::copy_from_slice),
+        };
+        let epoch = self.ledger().handed_out(&source.topic, source.partition, source.offset);
+        Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source }
+    }
+
+    /// Says that a record met its fate. Its offset is committed once that of every record before it is.
+    pub fn done(&self, ticket: Ticket) {
+        let Ticket { source: Source { topic, partition, offset }, epoch } = ticket;
+        let mut ledger = self.ledger();
+        let Some(next) = ledger.done(&topic, partition, offset, epoch) else { return };
+        let mut offsets = TopicPartitionList::with_capacity(1);
+        let stored = offsets
+            .add_partition_offset(&topic, partition, Offset::Offset(next))
+            .and_then(|()| self.client.store_offsets(&offsets));
+        // The ledger stays locked until here, so that offsets are stored in order. A partition that has just
+        // left refuses: its next owner gets the record again.
+        if let Err(error) = stored {
+            tracing::debug!(topic, partition, next, "offset not stored: {error}");
+        }
+    }
+
+    /// Stops and resumes fetching. While paused, [`recv`](Self::recv) gives nothing but still answers the
+    /// group, so that a consumer that waits for its records keeps its partitions.
+    pub fn set_paused(&self, paused: bool) {
+        let outcome = self.client.assignment().and_then(|assignment| {
+            if paused { self.client.pause(&assignment) } else { self.client.resume(&assignment) }
+        });
+        if let Err(error) = outcome {
+            tracing::warn!(topic = self.topic, paused, "partitions not paused or resumed: {error}");
+        }
+    }
+
+    /// Commits what is done and leaves the group. Blocks while the broker answers, some seconds at most.
+    pub fn close(self) {
+        match self.client.commit_consumer_state(CommitMode::Sync) {
+            Ok(()) | Err(RdKafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => {
+                tracing::warn!(topic = self.topic, "last offsets not committed: {error}");
+            }
+        }
+    }
+
+    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        self.client.context().ledger.lock().expect("no holder panics")
+    }
+}
+
+fn is_fatal(error: &RdKafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+}
+
+#[derive(Default)]
+struct Context {
+    ledger: Mutex<Ledger>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        tracing::debug!("consumer: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            let mut ledger = self.ledger.lock().expect("no holder panics");
+            for partition in partitions.elements() {
+                ledger.revoked(partition.topic(), partition.partition());
+            }
+        }
+    }
+}

@@ -1,1 +1,31 @@
-//! Sub-model artefacts: Keras import, ONNX, engine, exit criteria, datasets.
+//! Sub-models: the parts of a multi-exit network that each tier runs.
+//!
+//! A *sub-model* is one ONNX file. It takes samples and gives, for each, a softmax vector at its
+//! `exit` and, unless it is the last tier's, the `features` that the next tier continues from.
+//! Everything else that a tier needs to run it (labels, input scaling, exit criterion, threshold,
+//! temperature) travels in the same file as metadata, so that a file is all that a tier is given.
+//!
+//! - [`import_h5`](keras::import_h5) makes such files from Keras `.h5` models.
+//! - [`SubModel`] loads and validates one; [`Engine`] runs it, one per thread.
+//! - [`decide`] turns one sample's softmax vector into [`Decision::Exit`] or [`Decision::Forward`].
+//! - [`dataset`] reads MNIST-like files, or draws digits where there are none.
+//! - [`evaluate`] measures a whole cascade of sub-models on a dataset.
+//!
+//! This is the only crate that links the neural network engine. It knows no topics, functions or
+//! tiers beyond the name that a file carries.
+
+pub mod dataset;
+mod decision;
+mod engine;
+mod error;
+pub mod keras;
+mod metadata;
+mod onnx;
+mod sub_model;
+
+pub use decision::{Decision, Prediction, decide};
+pub use engine::{Engine, Output};
+pub use error::ModelError;
+pub use metadata::{Exit, ExitCriterion, Metadata};
+pub use onnx::Artefact;
+pub use sub_model::{SubModel, TensorSummary};

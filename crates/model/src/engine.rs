@@ -1,0 +1,241 @@
+//! Runs a sub-model on samples.
+//!
+//! The engine compiles a network for one batch size at a time: with the size known it picks its
+//! kernels and lays out its buffers ahead. Any number of samples is cut into batches of
+//! [`BATCH_SIZES`], largest first. A plan is compiled when it is first needed and shared by all
+//! engines of the sub-model while any of them lives; when the last engine is dropped, so is the
+//! memory of all plans.
+//!
+//! A sample's result does not depend on the samples beside it.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::SimpleState;
+use tract_onnx::tract_hir::internal::TractErrorContext;
+
+use crate::onnx::check::Signature;
+use crate::sub_model::{BatchGraph, OutputShapes, guarded};
+use crate::{Metadata, ModelError, SubModel};
+
+/// The batch sizes that plans are compiled for, ascending.
+const BATCH_SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+
+type Plan = TypedRunnableModel;
+type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+
+/// The results for some samples, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// The number of samples.
+    pub samples: usize,
+    /// The number of classes.
+    pub classes: usize,
+    /// The softmax vectors: `samples * classes` values, row-major.
+    pub exit: Vec<f32>,
+    /// The features, as many per sample as the product of the sub-model's features shape; `None`
+    /// from a last tier.
+    pub features: Option<Vec<f32>>,
+}
+
+impl Output {
+    /// The softmax vector of sample `index`.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not less than `samples`.
+    pub fn exit_row(&self, index: usize) -> &[f32] {
+        &self.exit[index * self.classes..(index + 1) * self.classes]
+    }
+
+    /// The features of sample `index`; `None` from a last tier.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not less than `samples`.
+    pub fn features_row(&self, index: usize) -> Option<&[f32]> {
+        let features = self.features.as_ref()?;
+        let len = features.len() / self.samples;
+        Some(&features[index * len..(index + 1) * len])
+    }
+}
+
+/// Runs one sub-model on one thread.
+pub struct Engine {
+    sub_model: SubModel,
+    /// One per batch size, from its first use.
+    states: [Option<State>; BATCH_SIZES.len()],
+}
+
+impl Engine {
+    pub(crate) fn new(sub_model: SubModel) -> Result<Engine, ModelError> {
+        let mut engine = Engine { sub_model, states: Default::default() };
+        engine.state(0)?;
+        Ok(engine)
+    }
+
+    /// The sub-model that this engine runs.
+    pub fn sub_model(&self) -> &SubModel {
+        &self.sub_model
+    }
+
+    /// Runs any number of samples, row-major one after the other, as raw as devices send them: the
+    /// scaling that the file asks for happens here.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Samples`] where `samples` is not a whole number of them, and
+    /// [`ModelError::Engine`] where the engine fails.
+    pub fn run(&mut self, samples: &[f32]) -> Result<Output, ModelError> {
+        let len: usize = self.sub_model.input_shape().iter().product();
+        if !samples.len().is_multiple_of(len) {
+            return Err(ModelError::Samples {
+                name: self.sub_model.name().to_owned(),
+                found: samples.len(),
+                expected: len,
+            });
+        }
+        let count = samples.len() / len;
+        let plans = self.sub_model.plans();
+        let (classes, features_len) = (plans.classes, plans.features_len);
+        let mut output = Output {
+            samples: count,
+            classes,
+            exit: Vec::with_capacity(count * classes),
+            features: features_len.map(|len| Vec::with_capacity(count * len)),
+        };
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let size = largest_batch(rest.len() / len);
+            let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
+            self.run_batch(size, batch, &mut output)?;
+            rest = after;
+        }
+        if let Some(inverse) = self.sub_model.plans().inverse_temperature {
+            output.exit.chunks_exact_mut(classes).for_each(|row| sharpen(row, inverse));
+        }
+        Ok(output)
+    }
+
+    fn run_batch(
+        &mut self,
+        size: usize,
+        samples: &[f32],
+        output: &mut Output,
+    ) -> Result<(), ModelError> {
+        let sub_model = self.sub_model.clone();
+        let plans = sub_model.plans();
+        let state = self.state(size)?;
+        let result = guarded(sub_model.name(), "run", || {
+            let mut input = Tensor::zero::<f32>(&plans.batch_shape(size))?;
+            {
+                let mut view = input.try_as_plain_ram_mut()?;
+                let values = view.as_slice_mut::<f32>()?;
+                for (value, sample) in values.iter_mut().zip(samples) {
+                    *value = sample * plans.scale + plans.offset;
+                }
+            }
+            let results = state.run(tvec!(input.into()))?;
+            let (exit, features) = results.split_last().context("no output")?;
+            output.exit.extend_from_slice(exit.try_as_plain_ram()?.as_slice::<f32>()?);
+            if let (Some(all), Some(batch)) = (&mut output.features, features.first()) {
+                all.extend_from_slice(batch.try_as_plain_ram()?.as_slice::<f32>()?);
+            }
+            Ok(())
+        });
+        if result.is_err() {
+            // A state that stopped half way may hold values of this batch.
+            self.states[size] = None;
+        }
+        result
+    }
+
+    fn state(&mut self, size: usize) -> Result<&mut State, ModelError> {
+        let slot = &mut self.states[size];
+        if slot.is_none() {
+            let plan = self.sub_model.plans().plan(size)?;
+            *slot = Some(guarded(self.sub_model.name(), "start", || plan.spawn())?);
+        }
+        Ok(slot.as_mut().expect("the slot was filled just above"))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engine").field("sub_model", &self.sub_model).finish_non_exhaustive()
+    }
+}
+
+/// The position of the largest batch size that is not more than `samples`, which is not zero.
+fn largest_batch(samples: usize) -> usize {
+    BATCH_SIZES.partition_point(|&size| size <= samples).saturating_sub(1)
+}
+
+/// Turns `softmax(z)` into `softmax(z / temperature)`, given `1 / temperature`: the powers differ
+/// from the exponentials by one factor, which the normalisation removes.
+fn sharpen(row: &mut [f32], inverse_temperature: f32) {
+    let mut sum = 0.0;
+    for value in &mut *row {
+        *value = value.powf(inverse_temperature);
+        sum += *value;
+    }
+    for value in row {
+        *value /= sum;
+    }
+}
+
+/// The compiled forms of one sub-model.
+pub(crate) struct Plans {
+    name: String,
+    graph: BatchGraph,
+    shape: Vec<usize>,
+    scale: f32,
+    offset: f32,
+    inverse_temperature: Option<f32>,
+    features_len: Option<usize>,
+    classes: usize,
+    compiled: Mutex<[Weak<Plan>; BATCH_SIZES.len()]>,
+}
+
+impl Plans {
+    pub(crate) fn new(
+        name: &str,
+        graph: BatchGraph,
+        signature: &Signature,
+        metadata: &Metadata,
+        shapes: &OutputShapes,
+    ) -> Plans {
+        let exactly_one = (metadata.temperature - 1.0).abs() < f32::EPSILON;
+        Plans {
+            name: name.to_owned(),
+            graph,
+            shape: signature.input_shape.clone(),
+            scale: metadata.input_scale,
+            offset: metadata.input_offset,
+            inverse_temperature: (!exactly_one).then(|| metadata.temperature.recip()),
+            features_len: shapes.features.as_ref().map(|shape| shape.iter().product()),
+            classes: shapes.classes,
+            compiled: Mutex::default(),
+        }
+    }
+
+    fn batch_shape(&self, size: usize) -> TVec<usize> {
+        std::iter::once(BATCH_SIZES[size]).chain(self.shape.iter().copied()).collect()
+    }
+
+    /// The plan for the batch size at position `size`, compiled unless an engine holds it already.
+    fn plan(&self, size: usize) -> Result<Arc<Plan>, ModelError> {
+        // A thread that panicked while it compiled has left its slot as it was.
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = compiled[size].upgrade() {
+            return Ok(plan);
+        }
+        let plan = guarded(&self.name, "compile it", || {
+            let batch = BATCH_SIZES[size].to_dim();
+            let symbols = std::iter::once((self.graph.batch.clone(), batch)).collect();
+            self.graph.graph.set_symbols(&symbols)?.into_optimized()?.into_runnable()
+        })?;
+        compiled[size] = Arc::downgrade(&plan);
+        Ok(plan)
+    }
+}

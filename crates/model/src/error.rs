@@ -1,0 +1,70 @@
+//! Everything that can be wrong with a sub-model, its file or a call to it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a sub-model could not be read, imported, written or run.
+///
+/// `name` is the file that the sub-model came from, as it was given to the loader.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation")]
+pub enum ModelError {
+    #[error("cannot read `{}`", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+
+    #[error("`{name}` has {bytes} bytes, more than the {max} that a sub-model may have")]
+    TooLarge { name: String, bytes: u64, max: u64 },
+
+    #[error("`{name}` is not an ONNX model: {reason}")]
+    NotOnnx { name: String, reason: String },
+
+    #[error("sub-model `{name}`: metadata `{key}` is `{value}`, expected {expected}")]
+    Metadata { name: String, key: &'static str, value: String, expected: &'static str },
+
+    #[error("sub-model `{name}`: {what} is {found}, expected {expected}")]
+    Signature { name: String, what: &'static str, found: String, expected: String },
+
+    #[error(
+        "sub-model `{name}`: output `{output}` comes from {found}, expected a softmax (the exit's \
+         confidence is a probability)"
+    )]
+    NoSoftmax { name: String, output: String, found: String },
+
+    #[error("sub-model `{name}`: weights `{tensor}` hold {value}, expected finite numbers")]
+    NotFinite { name: String, tensor: String, value: f32 },
+
+    #[error("sub-model `{name}`: tensor `{tensor}` {problem}")]
+    Tensor { name: String, tensor: String, problem: String },
+
+    #[error("sub-model `{name}`: the engine cannot {action}: {reason}")]
+    Engine { name: String, action: &'static str, reason: String },
+
+    #[error("sub-model `{name}`: {found} values are not a whole number of samples of {expected}")]
+    Samples { name: String, found: usize, expected: usize },
+
+    #[error("`{name}` is not an HDF5 file: {reason}")]
+    NotHdf5 { name: String, reason: String },
+
+    #[error("`{name}` is not a Keras model: {reason}")]
+    NotKeras { name: String, reason: String },
+
+    #[error("Keras model `{name}`: layer `{layer}`: {reason}")]
+    Layer { name: String, layer: String, reason: String },
+
+    #[error(
+        "Keras model `{name}`: layer `{layer}` ({class}): {option} = {found} is not supported; \
+         supported: {supported}"
+    )]
+    Unsupported {
+        name: String,
+        layer: String,
+        class: String,
+        option: String,
+        found: String,
+        supported: String,
+    },
+}

@@ -1,0 +1,46 @@
+//! A finished sub-model file, not yet on disk.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::{ModelError, SubModel};
+
+/// The bytes of a sub-model's ONNX file, known to load.
+#[derive(Debug, Clone)]
+pub struct Artefact {
+    bytes: Vec<u8>,
+    sub_model: SubModel,
+}
+
+impl Artefact {
+    /// Takes the bytes of an ONNX file, if they are a sub-model.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Artefact, ModelError> {
+        let sub_model = SubModel::from_bytes(name, &bytes)?;
+        Ok(Artefact { bytes, sub_model })
+    }
+
+    /// The content of the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The sub-model, loaded.
+    pub fn sub_model(&self) -> &SubModel {
+        &self.sub_model
+    }
+
+    /// Writes the file: a reader sees all of it or none of it, also when the writer dies half way.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Write`] where the file system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+        let fail = |source| ModelError::Write { path: path.to_owned(), source };
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let mut file = std::fs::File::create(&partial).map_err(fail)?;
+        file.write_all(&self.bytes).map_err(fail)?;
+        file.sync_all().map_err(fail)?;
+        std::fs::rename(&partial, path).map_err(fail)
+    }
+}

@@ -28,10 +28,10 @@ const READ_AHEAD_BACKOFF_MS: u32 = 5;
 /// Silence after which a group gives a dead consumer's partitions to others.
 const SESSION_TIMEOUT_MS: u32 = 10_000;
 
-/// Reads one topic as a member of a consumer group.
+/// Reads topics as a member of a consumer group.
 pub struct Consumer {
     servers: String,
-    topic: String,
+    topics: String,
     client: StreamConsumer<Context>,
 }
 
@@ -57,18 +57,18 @@ impl std::fmt::Debug for Consumer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consumer")
             .field("servers", &self.servers)
-            .field("topic", &self.topic)
+            .field("topics", &self.topics)
             .finish_non_exhaustive()
     }
 }
 
 impl Consumer {
-    /// Joins `group` to read `topic`, from its beginning where the group has committed nothing: what was
+    /// Joins `group` to read `topics`, from their beginning where the group has committed nothing: what was
     /// sent before the first start is not passed over.
-    pub fn subscribe(servers: &str, group: &str, topic: &str) -> Result<Self, KafkaError> {
+    pub fn subscribe(servers: &str, group: &str, topics: &[&str]) -> Result<Self, KafkaError> {
         let failed = |source| KafkaError::Consumer {
             servers: servers.to_owned(),
-            topic: topic.to_owned(),
+            topics: topics.join(", "),
             source: Box::new(source),
         };
         let client: StreamConsumer<Context> = client::config(servers)
@@ -87,8 +87,8 @@ impl Consumer {
             .set("receive.message.max.bytes", (4 * client::MAX_RECORD_BYTES).to_string())
             .create_with_context(Context::default())
             .map_err(|source| KafkaError::client(servers, source))?;
-        client.subscribe(&[topic]).map_err(failed)?;
-        Ok(Self { servers: servers.to_owned(), topic: topic.to_owned(), client })
+        client.subscribe(topics).map_err(failed)?;
+        Ok(Self { servers: servers.to_owned(), topics: topics.join(", "), client })
     }
 
     /// The next record. A broker that is away, or a topic that is not there yet, is waited for. Dropping the
@@ -100,11 +100,11 @@ impl Consumer {
                 Err(source) if is_fatal(&source) => {
                     return Err(KafkaError::Consumer {
                         servers: self.servers.clone(),
-                        topic: self.topic.clone(),
+                        topics: self.topics.clone(),
                         source: Box::new(source),
                     });
                 }
-                Err(error) => tracing::debug!(topic = self.topic, "still waiting: {error}"),
+                Err(error) => tracing::debug!(topics = self.topics, "still waiting: {error}"),
             }
         }
     }
@@ -156,7 +156,7 @@ impl Consumer {
             if paused { self.client.pause(&assignment) } else { self.client.resume(&assignment) }
         });
         if let Err(error) = outcome {
-            tracing::warn!(topic = self.topic, paused, "partitions not paused or resumed: {error}");
+            tracing::warn!(topics = self.topics, paused, "partitions not paused or resumed: {error}");
         }
     }
 
@@ -165,7 +165,7 @@ impl Consumer {
         match self.client.commit_consumer_state(CommitMode::Sync) {
             Ok(()) | Err(RdKafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
-                tracing::warn!(topic = self.topic, "last offsets not committed: {error}");
+                tracing::warn!(topics = self.topics, "last offsets not committed: {error}");
             }
         }
     }

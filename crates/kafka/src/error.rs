@@ -36,10 +36,10 @@ pub enum KafkaError {
         reason: String,
     },
     /// The consumer can't go on.
-    #[error("consumer of `{topic}` on `{servers}` failed")]
+    #[error("consumer of `{topics}` on `{servers}` failed")]
     Consumer {
-        /// Topic name.
-        topic: String,
+        /// Topic names.
+        topics: String,
         /// `bootstrap.servers`.
         servers: String,
         /// What librdkafka said.

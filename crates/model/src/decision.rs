@@ -4,7 +4,9 @@
 //! functions compare the maximum over a whole request with the threshold, so that one confident
 //! sample keeps all its neighbours from being forwarded.)
 
-use crate::metadata::{Exit, ExitCriterion};
+use wire::ExitCriterion;
+
+use crate::metadata::Exit;
 
 /// What becomes of one sample at a tier.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +42,14 @@ pub fn decide<'row>(row: &'row [f32], exit: Option<&Exit>) -> Decision<'row> {
         }
     };
     if leaves { Decision::Exit(Prediction { label, confidence, row }) } else { Decision::Forward }
+}
+
+/// What `criterion` makes of the softmax vector `row`: a confidence in [0, 1], or not a number where `row`
+/// holds one.
+pub fn confidence(row: &[f32], criterion: ExitCriterion) -> f32 {
+    match criterion {
+        ExitCriterion::MaxSoftmax => max_softmax(row).1,
+    }
 }
 
 /// The first position of the largest value and that value; not a number if any value is not.

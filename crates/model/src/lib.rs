@@ -23,9 +23,10 @@ mod metadata;
 mod onnx;
 mod sub_model;
 
-pub use decision::{Decision, Prediction, decide};
+pub use decision::{Decision, Prediction, confidence, decide};
 pub use engine::{Engine, Output};
 pub use error::ModelError;
-pub use metadata::{Exit, ExitCriterion, Metadata};
+pub use metadata::{Exit, Metadata};
 pub use onnx::Artefact;
 pub use sub_model::{SubModel, TensorSummary};
+pub use wire::ExitCriterion;

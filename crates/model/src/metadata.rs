@@ -17,10 +17,8 @@
 //! A file without them is still a sub-model: each key has a default that changes nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
-use thiserror::Error;
+use wire::ExitCriterion;
 
 use crate::ModelError;
 
@@ -57,37 +55,6 @@ pub struct Exit {
     pub criterion: ExitCriterion,
     /// The least confidence with which a sample leaves.
     pub threshold: f64,
-}
-
-/// How an exit's confidence is computed from its softmax vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitCriterion {
-    /// The probability of the most probable class.
-    MaxSoftmax,
-}
-
-/// The name is no [`ExitCriterion`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("exit criterion `{0}` is unknown, expected `max-softmax`")]
-pub struct UnknownExitCriterion(String);
-
-impl fmt::Display for ExitCriterion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            ExitCriterion::MaxSoftmax => "max-softmax",
-        })
-    }
-}
-
-impl FromStr for ExitCriterion {
-    type Err = UnknownExitCriterion;
-
-    fn from_str(name: &str) -> Result<ExitCriterion, UnknownExitCriterion> {
-        match name {
-            "max-softmax" => Ok(ExitCriterion::MaxSoftmax),
-            _ => Err(UnknownExitCriterion(name.to_owned())),
-        }
-    }
 }
 
 impl Default for Metadata {

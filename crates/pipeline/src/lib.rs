@@ -49,7 +49,7 @@ pub struct Tier {
     /// Replaces the artefact's own exit criterion, if set.
     pub criterion: Option<ExitCriterion>,
     /// Replaces the artefact's own threshold, if set; in [0, 1].
-    pub threshold: Option<f32>,
+    pub threshold: Option<f64>,
     /// Where records arrive.
     pub input: Topic,
     /// Where answers go.

@@ -102,14 +102,14 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A number from 0 to 1.
-    pub(crate) fn share(&self, key: &'static str) -> Option<f32> {
+    pub(crate) fn share(&self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();
         let digits = value
             .as_float()
             .map(toml::de::DeFloat::as_str)
             .or(value.as_integer().map(toml::de::DeInteger::as_str));
         let number = digits
-            .and_then(|digits| digits.parse::<f32>().ok())
+            .and_then(|digits| digits.parse::<f64>().ok())
             .filter(|number| (0.0..=1.0).contains(number));
         if number.is_none() {
             self.wrong_type(key, value, "a number from 0 to 1");

@@ -1,0 +1,219 @@
+//! A pool of instances: threads that each own a loaded engine.
+//!
+//! Calls wait in one bounded queue. An instance takes what is waiting as one batch: alone when little arrives,
+//! many together under load, and none waits for a batch to fill. Engines run here and nowhere else, so that a
+//! probe never waits behind inference.
+//!
+//! An instance starts when a call finds all others busy, up to `scale.max`, and ends after [`IDLE_TIMEOUT`]
+//! without calls, down to `scale.min`.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use model::{Engine, Output, SubModel};
+use pipeline::Scale;
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
+
+/// Calls that wait at most; beyond, callers are told to come back. At 64 samples a batch these are a few
+/// milliseconds of a dense sub-model's work.
+const QUEUE_BOUND: usize = 1024;
+/// How long a refused caller should wait.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// An instance above the minimum that has nothing to do for this long ends and gives its memory back.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs a sub-model on threads of its own.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    sub_model: SubModel,
+    scale: Scale,
+    max_batch: usize,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: VecDeque<Call>,
+    running: usize,
+    idle: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Call {
+    samples: Vec<f32>,
+    count: usize,
+    reply: oneshot::Sender<Result<Output, Failure>>,
+}
+
+impl Pool {
+    /// A pool of `scale.min` instances; each run takes `max_batch` samples at most, unless one call has more.
+    pub fn new(sub_model: SubModel, scale: Scale, max_batch: usize) -> Self {
+        let shared = Arc::new(Shared {
+            sub_model,
+            scale,
+            max_batch,
+            state: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        for _ in 0..scale.min {
+            start_instance(&shared, &mut shared.lock());
+        }
+        Self { shared }
+    }
+
+    /// Runs `count` samples, concatenated in `samples`.
+    pub async fn run(&self, samples: Vec<f32>, count: usize) -> Result<Output, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.queue(Call { samples, count, reply })?;
+        answer.await.unwrap_or_else(|_| Err(Failure::Unavailable("the pool is closing".into())))
+    }
+
+    /// Instances that are running.
+    pub fn running(&self) -> usize {
+        self.shared.lock().running
+    }
+
+    fn queue(&self, call: Call) -> Result<(), Failure> {
+        let mut state = self.shared.lock();
+        if state.calls.len() >= QUEUE_BOUND {
+            return Err(Failure::Overloaded { retry_after: RETRY_AFTER });
+        }
+        state.calls.push_back(call);
+        if state.idle == 0 && state.running < self.shared.scale.max {
+            start_instance(&self.shared, &mut state);
+        }
+        drop(state);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.calls.clear();
+        drop(state);
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// The next batch, or `None` when this instance should end.
+    fn next_batch(&self) -> Option<Vec<Call>> {
+        let mut state = self.lock();
+        while state.calls.is_empty() && !state.closed {
+            state.idle += 1;
+            let (woken, timeout) =
+                self.wake.wait_timeout(state, IDLE_TIMEOUT).expect("no holder panics");
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.calls.is_empty() && state.running > self.scale.min {
+                state.running -= 1;
+                return None;
+            }
+        }
+        if state.closed {
+            state.running -= 1;
+            return None;
+        }
+        let mut batch = Vec::new();
+        let mut samples = 0;
+        while let Some(call) = state.calls.front() {
+            if samples > 0 && samples + call.count > self.max_batch {
+                break;
+            }
+            samples += call.count;
+            batch.extend(state.calls.pop_front());
+        }
+        Some(batch)
+    }
+}
+
+fn start_instance(shared: &Arc<Shared>, state: &mut State) {
+    state.running += 1;
+    let shared = Arc::clone(shared);
+    // Not joined: it ends by itself once the pool is closed, and holds nothing that outlives it.
+    let spawned = std::thread::Builder::new()
+        .name("inference".into())
+        .spawn({
+            let shared = Arc::clone(&shared);
+            move || run_instance(&shared)
+        });
+    if let Err(error) = spawned {
+        tracing::error!("no thread for an instance: {error}");
+        state.running -= 1;
+    }
+}
+
+fn run_instance(shared: &Shared) {
+    let mut engine = None;
+    while let Some(batch) = shared.next_batch() {
+        run_batch(&shared.sub_model, &mut engine, batch);
+    }
+}
+
+/// Runs one batch and answers each call with its part. Loads the engine if there is none, and drops it if it
+/// panicked, so that the next batch starts on a new one.
+fn run_batch(sub_model: &SubModel, engine: &mut Option<Engine>, mut batch: Vec<Call>) {
+    let samples = match batch.as_mut_slice() {
+        [only] => std::mem::take(&mut only.samples),
+        calls => calls.iter().flat_map(|call| &call.samples).copied().collect(),
+    };
+    let run = catch_unwind(AssertUnwindSafe(|| {
+        let mut loaded = engine.take().map_or_else(|| sub_model.engine(), Ok)?;
+        let output = loaded.run(&samples);
+        *engine = Some(loaded);
+        output
+    }));
+    match run {
+        Ok(Ok(output)) => answer(batch, &output),
+        Ok(Err(error)) => refuse(batch, &format!("the sub-model did not run: {error}")),
+        Err(_) => refuse(batch, "the engine panicked"),
+    }
+}
+
+fn answer(batch: Vec<Call>, output: &Output) {
+    let mut first = 0;
+    for call in batch {
+        let part = part(output, first, call.count);
+        first += call.count;
+        // A caller that stopped waiting is not there to hear it.
+        let _ = call.reply.send(Ok(part));
+    }
+}
+
+/// `count` samples of an output, from sample `first` on.
+fn part(output: &Output, first: usize, count: usize) -> Output {
+    let rows = |values: &[f32]| {
+        let row = values.len() / output.samples;
+        values[first * row..(first + count) * row].to_vec()
+    };
+    Output {
+        samples: count,
+        classes: output.classes,
+        exit: rows(&output.exit),
+        features: output.features.as_deref().map(rows),
+    }
+}
+
+fn refuse(batch: Vec<Call>, reason: &str) {
+    for call in batch {
+        let _ = call.reply.send(Err(Failure::Failed(reason.to_owned())));
+    }
+}

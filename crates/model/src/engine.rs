@@ -4,7 +4,7 @@
 //! kernels and lays out its buffers ahead. Any number of samples is cut into batches of
 //! [`BATCH_SIZES`], largest first. A plan is compiled when it is first needed and shared by all
 //! engines of the sub-model while any of them lives; when the last engine is dropped, so is the
-//! memory of all plans.
+//! memory of all plans. Batches are kept small enough for their activations to fit in memory.
 //!
 //! A sample's result does not depend on the samples beside it.
 
@@ -20,6 +20,10 @@ use crate::{Metadata, ModelError, SubModel};
 
 /// The batch sizes that plans are compiled for, ascending.
 const BATCH_SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+
+/// The most values that the largest activation of a batch may have, unless one sample alone has
+/// more: 64 MiB.
+const MAX_BATCH_ELEMENTS: usize = 1 << 24;
 
 type Plan = TypedRunnableModel;
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
@@ -96,7 +100,8 @@ impl Engine {
             });
         }
         let count = samples.len() / len;
-        let plans = self.sub_model.plans();
+        let sub_model = self.sub_model.clone();
+        let plans = sub_model.plans();
         let (classes, features_len) = (plans.classes, plans.features_len);
         let mut output = Output {
             samples: count,
@@ -106,12 +111,12 @@ impl Engine {
         };
         let mut rest = samples;
         while !rest.is_empty() {
-            let size = largest_batch(rest.len() / len);
+            let size = largest_batch((rest.len() / len).min(plans.max_batch));
             let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
             self.run_batch(size, batch, &mut output)?;
             rest = after;
         }
-        if let Some(inverse) = self.sub_model.plans().inverse_temperature {
+        if let Some(inverse) = plans.inverse_temperature {
             output.exit.chunks_exact_mut(classes).for_each(|row| sharpen(row, inverse));
         }
         Ok(output)
@@ -194,6 +199,7 @@ pub(crate) struct Plans {
     inverse_temperature: Option<f32>,
     features_len: Option<usize>,
     classes: usize,
+    max_batch: usize,
     compiled: Mutex<[Weak<Plan>; BATCH_SIZES.len()]>,
 }
 
@@ -215,6 +221,7 @@ impl Plans {
             inverse_temperature: (!exactly_one).then(|| metadata.temperature.recip()),
             features_len: shapes.features.as_ref().map(|shape| shape.iter().product()),
             classes: shapes.classes,
+            max_batch: (MAX_BATCH_ELEMENTS / shapes.largest).max(1),
             compiled: Mutex::default(),
         }
     }

@@ -55,16 +55,27 @@ pub enum ModelError {
     #[error("Keras model `{name}`: layer `{layer}`: {reason}")]
     Layer { name: String, layer: String, reason: String },
 
-    #[error(
-        "Keras model `{name}`: layer `{layer}` ({class}): {option} = {found} is not supported; \
-         supported: {supported}"
-    )]
-    Unsupported {
-        name: String,
-        layer: String,
-        class: String,
-        option: String,
-        found: String,
-        supported: String,
-    },
+    #[error(transparent)]
+    Unsupported(#[from] Box<Unsupported>),
+}
+
+/// What a Keras model uses that the import does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "Keras model `{name}`: layer `{layer}` ({class}): {option} = {found} is not supported; \
+     supported: {supported}"
+)]
+pub struct Unsupported {
+    /// The file.
+    pub name: String,
+    /// The layer's name.
+    pub layer: String,
+    /// The layer's class.
+    pub class: String,
+    /// The option of the layer's configuration.
+    pub option: String,
+    /// Its value.
+    pub found: String,
+    /// The values that would have worked.
+    pub supported: String,
 }

@@ -206,6 +206,8 @@ impl std::fmt::Debug for SubModel {
 pub(crate) struct OutputShapes {
     pub(crate) features: Option<Vec<usize>>,
     pub(crate) classes: usize,
+    /// The number of values in the largest activation.
+    pub(crate) largest: usize,
 }
 
 /// The network with a symbolic batch dimension, outputs in the order features, exit.
@@ -250,7 +252,7 @@ fn load_graph(model: &pb::ModelProto, signature: &Signature) -> TractResult<Batc
     let mut graph = tract_onnx::onnx().model_for_proto_model(model)?;
     let batch = graph.symbols.sym("offramp_batch");
     let shape: TVec<TDim> = std::iter::once(batch.to_dim())
-        .chain(signature.input_shape.iter().map(|size| size.to_dim()))
+        .chain(signature.input_shape.iter().map(ToDim::to_dim))
         .collect();
     graph.set_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?;
     let outlets = signature
@@ -276,11 +278,37 @@ fn load_graph(model: &pb::ModelProto, signature: &Signature) -> TractResult<Batc
     Ok(BatchGraph { graph: graph.into_typed()?.into_decluttered()?, batch })
 }
 
+/// The number of values in the largest activation of one sample.
+fn largest_activation(name: &str, graph: &BatchGraph) -> Result<usize, ModelError> {
+    let one = SymbolValues::default().with(&graph.batch, 1);
+    let mut largest = 1;
+    for node in graph.graph.nodes() {
+        for output in &node.outputs {
+            let len = output.fact.shape.iter().try_fold(1usize, |len, size| {
+                len.checked_mul(size.eval(&one).to_usize().ok()?).filter(|&len| len <= MAX_ELEMENTS)
+            });
+            let Some(len) = len else {
+                return Err(ModelError::Tensor {
+                    name: name.to_owned(),
+                    tensor: node.name.clone(),
+                    problem: format!(
+                        "gives values of shape {:?}, expected at most {MAX_ELEMENTS} per sample",
+                        output.fact.shape
+                    ),
+                });
+            };
+            largest = largest.max(len);
+        }
+    }
+    Ok(largest)
+}
+
 fn output_shapes(
     name: &str,
     graph: &BatchGraph,
     signature: &Signature,
 ) -> Result<OutputShapes, ModelError> {
+    let largest = largest_activation(name, graph)?;
     let fail = |what, found: String, expected: &str| ModelError::Signature {
         name: name.to_owned(),
         what,
@@ -310,7 +338,7 @@ fn output_shapes(
         return Err(fail("the exit's shape", format!("{exit:?}"), "one dimension: the classes"));
     };
     debug_assert_eq!(shapes.len(), usize::from(signature.features.is_some()));
-    Ok(OutputShapes { features: shapes.pop(), classes })
+    Ok(OutputShapes { features: shapes.pop(), classes, largest })
 }
 
 /// Fills in what the file leaves open, and checks what it says against the network.

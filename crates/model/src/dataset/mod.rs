@@ -4,6 +4,7 @@
 //! demos, tests and training work on a machine that has no dataset. There is no engine in here and
 //! no normalisation: a sample is what a device would send.
 
+pub mod drawn;
 pub mod idx;
 
 /// Samples of one shape, with one label each.

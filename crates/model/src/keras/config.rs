@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::ModelError;
+use crate::{ModelError, Unsupported};
 
 /// A layer of a Keras model.
 #[derive(Debug, Clone)]
@@ -55,14 +55,14 @@ impl Layer {
         found: impl Into<String>,
         supported: &str,
     ) -> ModelError {
-        ModelError::Unsupported {
+        ModelError::from(Box::new(Unsupported {
             name: self.file.clone(),
             layer: self.name.clone(),
             class: self.class.clone(),
             option: option.to_owned(),
             found: found.into(),
             supported: supported.to_owned(),
-        }
+        }))
     }
 
     /// The option as it stands in the file; `null` counts as missing.
@@ -73,6 +73,12 @@ impl Layer {
     /// A whole number that is not negative.
     pub(super) fn size(&self, option: &str) -> Result<Option<usize>, ModelError> {
         self.read(option, "a size", |value| value.as_u64().and_then(|size| size.try_into().ok()))
+    }
+
+    /// A size that the layer cannot do without.
+    pub(super) fn required_size(&self, option: &str) -> Result<usize, ModelError> {
+        let size = self.size(option)?.filter(|&size| size > 0);
+        size.ok_or_else(|| self.error(format!("it has no positive size `{option}`")))
     }
 
     pub(super) fn float(&self, option: &str) -> Result<Option<f32>, ModelError> {
@@ -119,6 +125,14 @@ impl Layer {
         usize::try_from(from_front).ok().filter(|&axis| axis < rank).ok_or_else(|| {
             self.error(format!("{option} = {axis}, expected an axis of its input of rank {rank}"))
         })
+    }
+
+    /// The layer that stands where a function is expected (`activation=ReLU(6.0)`), named after this
+    /// one.
+    pub(super) fn nested(&self, json: &Json) -> Result<Layer, ModelError> {
+        let mut nested = Layer::parse(&self.file, json)?;
+        nested.name = format!("{}/{}", self.name, nested.name);
+        Ok(nested)
     }
 
     fn read<'a, T>(

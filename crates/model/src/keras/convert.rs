@@ -8,7 +8,7 @@ use super::layers;
 use super::network::Network;
 use crate::ModelError;
 use crate::onnx::check::MAX_ELEMENTS;
-use crate::onnx::graph::{Graph, Value};
+use crate::onnx::graph::{Attribute, Graph, Value};
 
 /// The values at the ends of a converted network.
 pub(super) struct Converted {
@@ -31,8 +31,30 @@ impl Site<'_> {
 
     /// Adds the layer's weights to the graph as they are in the file, and returns their name.
     pub(super) fn weights(&mut self, role: &str, shape: &[usize]) -> Result<String, ModelError> {
-        let values = self.file.weights(self.layer, role, shape)?;
+        let values = self.file.weights(self.layer, &[role], shape)?;
         Ok(self.graph.floats(&self.name(role), shape, &values))
+    }
+
+    /// Adds a node that keeps the shape of its first input.
+    pub(super) fn elementwise(
+        &mut self,
+        part: &str,
+        operator: &str,
+        inputs: &[&str],
+        shape: &[usize],
+    ) -> Value {
+        let name = self.graph.node(&self.name(part), operator, inputs, &[]);
+        Value { name, shape: shape.to_owned() }
+    }
+
+    /// Adds a node that reorders the axes of a sample: axis `i` of the result is axis `order[i]` of
+    /// the input.
+    pub(super) fn transpose(&mut self, part: &str, input: &Value, order: &[usize]) -> Value {
+        let permutation: Vec<i64> =
+            std::iter::once(0).chain(order.iter().map(|&axis| axis as i64 + 1)).collect();
+        let attributes = [Attribute::Ints("perm", permutation)];
+        let name = self.graph.node(&self.name(part), "Transpose", &[&input.name], &attributes);
+        Value { name, shape: order.iter().map(|&axis| input.shape[axis]).collect() }
     }
 
     /// The only input of a layer that takes one.

@@ -26,6 +26,7 @@ pub(super) struct KerasFile {
     model_config: Json,
     weights: Group,
     layer_names: Vec<String>,
+    keras_version: String,
 }
 
 impl KerasFile {
@@ -35,34 +36,50 @@ impl KerasFile {
             name: name.to_owned(),
             reason: reason.to_owned(),
         };
+        let len = bytes.len() as u64;
         let file = guarded(|| File::from_bytes(bytes)).map_err(not_hdf5)?;
+        let declared = file.superblock().eof_address;
+        if declared > len {
+            return Err(not_hdf5(format!("it ends after {len} of {declared} bytes")));
+        }
         let root = file.root();
         let attributes = guarded(|| root.attrs()).map_err(not_hdf5)?;
         let text = attributes
             .get("model_config")
             .and_then(|config| config.as_str())
             .ok_or_else(|| not_keras("it has no `model_config` (were only the weights saved?)"))?;
+        let keras_version = attributes
+            .get("keras_version")
+            .and_then(|version| version.as_str())
+            .unwrap_or("2")
+            .to_owned();
         let model_config = serde_json::from_str(text)
             .map_err(|error| not_keras(&format!("its `model_config` is not JSON: {error}")))?;
         let weights = guarded(|| file.group(WEIGHTS))
             .map_err(|error| not_keras(&format!("it has no group `{WEIGHTS}`: {error}")))?;
         let layer_names = names(&weights, "layer_names").map_err(not_hdf5)?;
-        Ok(KerasFile { name: name.to_owned(), model_config, weights, layer_names })
+        Ok(KerasFile { name: name.to_owned(), model_config, weights, layer_names, keras_version })
     }
 
     pub(super) fn model_config(&self) -> &Json {
         &self.model_config
     }
 
-    /// The weights of `layer` whose name ends in `role` (`kernel`, `bias`, …), which must have
-    /// `shape`.
+    /// Whether Keras 2, or one before it, wrote the file: it defines some functions differently.
+    pub(super) fn is_keras_2(&self) -> bool {
+        let major = self.keras_version.split('.').next().and_then(|major| major.parse().ok());
+        major.is_none_or(|major: u32| major <= 2)
+    }
+
+    /// The weights of `layer` whose name ends in one of `roles` (`kernel`, `bias`, …), which must
+    /// have `shape`.
     pub(super) fn weights(
         &self,
         layer: &Layer,
-        role: &str,
+        roles: &[&str],
         shape: &[usize],
     ) -> Result<Vec<f32>, ModelError> {
-        let fail = |reason: String| layer.error(format!("its weights `{role}`: {reason}"));
+        let fail = |reason: String| layer.error(format!("its weights `{}`: {reason}", roles[0]));
         if !self.layer_names.contains(&layer.name) {
             return Err(fail("the file's `layer_names` do not list the layer".to_owned()));
         }
@@ -70,7 +87,7 @@ impl KerasFile {
         let weight_names = names(&group, "weight_names").map_err(&fail)?;
         let path = weight_names
             .iter()
-            .find(|name| role_of(name) == role)
+            .find(|name| roles.contains(&role_of(name)))
             .ok_or_else(|| fail(format!("not among {weight_names:?}")))?;
         let dataset = guarded(|| group.dataset(path)).map_err(&fail)?;
         let found = guarded(|| dataset.shape()).map_err(&fail)?;

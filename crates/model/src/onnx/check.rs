@@ -3,6 +3,10 @@
 //! The engine trusts much of what a file says about itself (the length of a tensor's data, that a
 //! named output exists). A file may come from anywhere, so what the engine trusts is checked here,
 //! and the errors can name the tensor or the output instead of a line in the engine.
+//!
+//! Some operators make large values of small ones, and the engine computes what depends on nothing
+//! but weights while it loads. Sizes are therefore bounded here too. What remains possible is to
+//! make it combine two long weight vectors into a matrix; such a file is itself of many megabytes.
 
 use std::collections::HashMap;
 
@@ -13,8 +17,25 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use super::{EXIT, FEATURES};
 use crate::ModelError;
 
-/// The most values that one activation of one sample may have, and one tensor of weights.
-pub(crate) const MAX_ELEMENTS: usize = 1 << 26;
+/// The most values that one tensor of weights may have, and one activation of one sample.
+pub(crate) const MAX_ELEMENTS: usize = 1 << 24;
+
+/// The most values under a window that slides over an image, and the most pixels by which it moves,
+/// dilates or pads.
+const MAX_WINDOW: i64 = 1 << 16;
+const MAX_STEP: i64 = 1 << 12;
+
+/// Operators that give as many values as an input of theirs says, and the position of that input.
+const SIZED: [(&str, usize); 8] = [
+    ("ConstantOfShape", 0),
+    ("Expand", 1),
+    ("OneHot", 1),
+    ("Pad", 1),
+    ("Range", 1),
+    ("Resize", 3),
+    ("Tile", 1),
+    ("Upsample", 1),
+];
 
 /// What a file says that it takes and gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +61,7 @@ pub(crate) fn check(name: &str, model: &pb::ModelProto) -> Result<Signature, Mod
     }
     for node in &graph.node {
         parameters += check_node(name, node)?;
+        check_size(name, graph, node)?;
     }
     let (input, input_shape) = check_input(name, graph)?;
     let (features, exit) = check_outputs(name, graph)?;
@@ -72,10 +94,9 @@ fn check_tensor(
     let (width, typed) = match DataType::try_from(tensor.data_type) {
         Ok(DataType::Float) => (4, tensor.float_data.len()),
         Ok(DataType::Double) => (8, tensor.double_data.len()),
-        Ok(DataType::Float16) => (2, tensor.int32_data.len()),
         Ok(DataType::Int64 | DataType::Uint64) => (8, tensor.int64_data.len()),
         Ok(DataType::Int32 | DataType::Uint32) => (4, tensor.int32_data.len()),
-        Ok(DataType::Int16 | DataType::Uint16) => (2, tensor.int32_data.len()),
+        Ok(DataType::Float16 | DataType::Int16 | DataType::Uint16) => (2, tensor.int32_data.len()),
         Ok(DataType::Int8 | DataType::Uint8 | DataType::Bool) => (1, tensor.int32_data.len()),
         _ => return Err(fail(format!("has data type {}, expected numbers", tensor.data_type))),
     };
@@ -123,8 +144,80 @@ fn check_node(name: &str, node: &pb::NodeProto) -> Result<usize, ModelError> {
         for tensor in attribute.t.iter().chain(&attribute.tensors) {
             parameters += check_tensor(name, &node.name, tensor)?;
         }
+        if let Some(expected) = misfit(attribute) {
+            return Err(ModelError::Tensor {
+                name: name.to_owned(),
+                tensor: node.name.clone(),
+                problem: format!(
+                    "has {} = {:?}, expected {expected}",
+                    attribute.name, attribute.ints
+                ),
+            });
+        }
     }
     Ok(parameters)
+}
+
+/// What was expected of an attribute that the engine would trust and should not.
+fn misfit(attribute: &pb::AttributeProto) -> Option<String> {
+    let values = &attribute.ints;
+    let within = |low: i64, high: i64| values.iter().all(|value| (low..=high).contains(value));
+    match attribute.name.as_str() {
+        "kernel_shape" => {
+            let product = values.iter().try_fold(1i64, |a, &b| a.checked_mul(b));
+            let fits = within(1, MAX_WINDOW) && product.is_some_and(|len| len <= MAX_WINDOW);
+            (!fits).then(|| format!("at most {MAX_WINDOW} values"))
+        }
+        "strides" | "dilations" => {
+            (!within(1, MAX_STEP)).then(|| format!("steps of 1 to {MAX_STEP}"))
+        }
+        "pads" | "output_padding" => {
+            (!within(0, MAX_STEP)).then(|| format!("sizes of 0 to {MAX_STEP}"))
+        }
+        "perm" => {
+            let mut sorted = values.clone();
+            sorted.sort_unstable();
+            let fits = sorted.iter().copied().eq(0..values.len() as i64);
+            (!fits).then(|| "each axis once".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Checks how much an operator that makes large values of small ones is asked for.
+fn check_size(name: &str, graph: &pb::GraphProto, node: &pb::NodeProto) -> Result<(), ModelError> {
+    let Some((_, position)) = SIZED.iter().find(|(operator, _)| *operator == node.op_type) else {
+        return Ok(());
+    };
+    let Some(input) = node.input.get(*position).filter(|input| !input.is_empty()) else {
+        return Ok(());
+    };
+    let made = graph.node.iter().filter(|node| node.output.contains(input));
+    let constant = graph
+        .initializer
+        .iter()
+        .find(|tensor| tensor.name == *input)
+        .or_else(|| made.flat_map(|node| &node.attribute).find_map(|value| value.t.as_ref()));
+    let within = constant.is_some_and(|tensor| {
+        let raw = tensor.raw_data.chunks_exact(8).map(|bytes| {
+            i64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes are eight long"))
+        });
+        let product = raw
+            .chain(tensor.int64_data.iter().copied())
+            .try_fold(1u64, |product, value| product.checked_mul(value.unsigned_abs().max(1)));
+        product.is_some_and(|product| product <= MAX_ELEMENTS as u64)
+    });
+    if within {
+        return Ok(());
+    }
+    Err(ModelError::Tensor {
+        name: name.to_owned(),
+        tensor: node.name.clone(),
+        problem: format!(
+            "is a `{}` of a size that is computed or more than {MAX_ELEMENTS}",
+            node.op_type
+        ),
+    })
 }
 
 fn check_input(name: &str, graph: &pb::GraphProto) -> Result<(String, Vec<usize>), ModelError> {

@@ -28,7 +28,6 @@ pub(crate) enum Attribute {
     Int(&'static str, i64),
     Ints(&'static str, Vec<i64>),
     Float(&'static str, f32),
-    Text(&'static str, &'static str),
 }
 
 /// A graph under construction.
@@ -209,14 +208,6 @@ impl Attribute {
             Attribute::Float(name, value) => (
                 name,
                 pb::AttributeProto { r#type: AttributeType::Float as i32, f: *value, ..empty() },
-            ),
-            Attribute::Text(name, value) => (
-                name,
-                pb::AttributeProto {
-                    r#type: AttributeType::String as i32,
-                    s: value.as_bytes().to_vec(),
-                    ..empty()
-                },
             ),
         };
         pb::AttributeProto { name: (*name).to_owned(), ..proto }

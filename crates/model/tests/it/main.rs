@@ -1,6 +1,12 @@
 //! The crate as its users see it, on real files where they are at hand.
 
+#![cfg(test)]
+
+mod committed;
+mod evaluate;
+mod garbage;
 mod golden;
+mod keras;
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `Dense` and `Flatten`.
+//! `Dense`.
 
 use crate::ModelError;
 use crate::keras::activation;
@@ -8,7 +8,7 @@ use crate::onnx::graph::Value;
 /// `activation(input · kernel + bias)` over the last axis, of inputs of any rank.
 pub(super) fn dense(site: &mut Site<'_>, inputs: &[&Value]) -> Result<Value, ModelError> {
     let input = site.only(inputs)?;
-    let units = site.layer.size("units")?.ok_or_else(|| site.layer.error("it has no `units`"))?;
+    let units = site.layer.required_size("units")?;
     let Some((&width, outer)) = input.shape.split_last() else {
         return Err(site.layer.error("its input has no axis to work on"));
     };
@@ -20,11 +20,4 @@ pub(super) fn dense(site: &mut Site<'_>, inputs: &[&Value]) -> Result<Value, Mod
     }
     let shape = outer.iter().copied().chain([units]).collect();
     activation::of_layer(site, Value { name, shape })
-}
-
-/// All of a sample in one dimension, channels last.
-pub(super) fn flatten(site: &mut Site<'_>, inputs: &[&Value]) -> Result<Value, ModelError> {
-    let input = site.only(inputs)?;
-    let len = input.shape.iter().product();
-    Ok(site.graph.reshape(&site.layer.name, input, &[len]))
 }

@@ -1,0 +1,130 @@
+//! What the broker answers, by API: each function takes a request and returns its response.
+//!
+//! Produce alone is in two steps, because its batches are appended when they arrive and acknowledged when they
+//! are durable, while the connection goes on reading.
+
+pub(crate) mod admin;
+pub(crate) mod cluster;
+pub(crate) mod fetch;
+pub(crate) mod group_admin;
+pub(crate) mod groups;
+pub(crate) mod list_offsets;
+pub(crate) mod offsets;
+pub(crate) mod produce;
+
+use tokio::sync::Notify;
+
+use crate::log::partition::PartitionError;
+use crate::log::store::AppendError;
+use crate::node::{Client, Node};
+use crate::producers::SequenceError;
+use crate::protocol::api::{RequestHeader, respond};
+use crate::protocol::cluster::{ApiVersionsRequest, DescribeClusterRequest};
+use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
+use crate::topics::TopicError;
+
+/// Answers any request but Produce. A fetch that waits for data ends when told to `give_way`.
+///
+/// # Errors
+///
+/// The request cannot be read; its connection has lost its place and has to be closed.
+pub(crate) async fn answer(
+    node: &Node,
+    client: &Client,
+    header: &RequestHeader,
+    api: Api,
+    reader: Reader,
+    give_way: &Notify,
+) -> Result<Frame, DecodeError> {
+    let call = Call { header, reader };
+    match api {
+        Api::Produce => unreachable!("the connection takes Produce apart"),
+        Api::Fetch => {
+            call.with(async |request, _| fetch::fetch(node, request, give_way).await).await
+        }
+        Api::ListOffsets => call.with(async |r, _| list_offsets::list_offsets(node, &r)).await,
+        Api::Metadata => {
+            call.with(async |r, version| cluster::metadata(node, client, version, r).await).await
+        }
+        Api::OffsetCommit => call.with(async |r, _| offsets::commit(node, r).await).await,
+        Api::OffsetFetch => call.with(async |r, _| offsets::fetch(node, r)).await,
+        Api::FindCoordinator => {
+            call.with(async |r, version| cluster::find_coordinator(node, client, version, r)).await
+        }
+        Api::JoinGroup => {
+            call.with(async |r, version| groups::join(node, client, version, r).await).await
+        }
+        Api::SyncGroup => call.with(async |r, _| groups::sync(node, r).await).await,
+        Api::Heartbeat => call.with(async |r, _| groups::heartbeat(node, r)).await,
+        Api::LeaveGroup => call.with(async |r, version| groups::leave(node, version, &r)).await,
+        Api::DescribeGroups => call.with(async |r, _| group_admin::describe(node, r)).await,
+        Api::ListGroups => call.with(async |r, _| group_admin::list(node, &r)).await,
+        Api::DeleteGroups => call.with(async |r, _| group_admin::delete(node, r).await).await,
+        Api::OffsetDelete => {
+            call.with(async |r, _| group_admin::delete_offsets(node, r).await).await
+        }
+        Api::ApiVersions => {
+            call.with(async |_: ApiVersionsRequest, _| cluster::api_versions(ErrorCode::None)).await
+        }
+        Api::CreateTopics => call.with(async |r, _| admin::create_topics(node, r).await).await,
+        Api::DeleteTopics => call.with(async |r, _| admin::delete_topics(node, r).await).await,
+        Api::InitProducerId => call.with(async |r, _| produce::init_producer_id(node, &r)).await,
+        Api::DescribeCluster => {
+            call.with(async |_: DescribeClusterRequest, _| cluster::describe_cluster(node, client))
+                .await
+        }
+    }
+}
+
+struct Call<'a> {
+    header: &'a RequestHeader,
+    reader: Reader,
+}
+
+impl Call<'_> {
+    async fn with<R: Request>(
+        mut self,
+        answer: impl AsyncFnOnce(R, i16) -> R::Response,
+    ) -> Result<Frame, DecodeError> {
+        let version = self.header.version;
+        let request = R::read(&mut self.reader, R::API.shape(version))?;
+        let response = answer(request, version).await;
+        Ok(respond::<R>(self.header.correlation_id, version, &response))
+    }
+}
+
+impl PartitionError {
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::Append(AppendError::Sequence(SequenceError::OutOfOrder { .. })) => {
+                ErrorCode::OutOfOrderSequenceNumber
+            }
+            Self::Append(AppendError::Sequence(SequenceError::DuplicateForgotten { .. })) => {
+                ErrorCode::DuplicateSequenceNumber
+            }
+            Self::Append(AppendError::Sequence(SequenceError::OldEpoch { .. })) => {
+                ErrorCode::InvalidProducerEpoch
+            }
+            Self::Append(AppendError::Write { .. } | AppendError::Undo { .. })
+            | Self::Failed
+            | Self::Read { .. } => ErrorCode::KafkaStorageError,
+            Self::Deleted => ErrorCode::UnknownTopicOrPartition,
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+        }
+    }
+}
+
+impl TopicError {
+    pub(crate) fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidName { .. } => ErrorCode::InvalidTopic,
+            Self::Exists { .. } => ErrorCode::TopicAlreadyExists,
+            Self::Unknown { .. } => ErrorCode::UnknownTopicOrPartition,
+            Self::NoPartitions { .. } => ErrorCode::InvalidPartitions,
+            Self::TooManyTopics { .. } | Self::TooManyPartitions { .. } => {
+                ErrorCode::PolicyViolation
+            }
+            Self::Open(_) | Self::Io { .. } => ErrorCode::KafkaStorageError,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `CreateTopics` and `DeleteTopics`.
+
+use tracing::info;
+
+use crate::node::Node;
+use crate::protocol::ErrorCode;
+use crate::protocol::admin::{
+    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteTopicsRequest,
+    DeleteTopicsResponse, DeletedTopic,
+};
+
+/// Stands for "the broker's default" in a request.
+const DEFAULT: i32 = -1;
+
+pub(crate) async fn create_topics(
+    node: &Node,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let created = create(node, &topic, request.validate_only).await;
+        let mut response = CreatedTopic { name: topic.name, ..CreatedTopic::default() };
+        match created {
+            Ok(partitions) => {
+                response.num_partitions = partitions as i32;
+                response.replication_factor = 1;
+                response.configs = Some(Vec::new());
+            }
+            Err((code, message)) => {
+                (response.error_code, response.error_message) = (code, Some(message));
+            }
+        }
+        topics.push(response);
+    }
+    CreateTopicsResponse { throttle_time_ms: 0, topics }
+}
+
+/// Creates a topic, or checks whether it could be, and returns its number of partitions.
+async fn create(
+    node: &Node,
+    topic: &CreatableTopic,
+    validate_only: bool,
+) -> Result<i64, (ErrorCode, String)> {
+    let partitions = partitions_of(node, topic)?;
+    let refused = |error: crate::topics::TopicError| (error.code(), error.to_string());
+    if validate_only {
+        node.topics.check_create(&topic.name, partitions).map_err(refused)?;
+    } else {
+        node.create_topic(&topic.name, partitions).await.map_err(refused)?;
+        info!(topic = topic.name, partitions, "created a topic");
+    }
+    Ok(partitions)
+}
+
+fn partitions_of(node: &Node, topic: &CreatableTopic) -> Result<i64, (ErrorCode, String)> {
+    if !topic.assignments.is_empty() {
+        let is_ours = |brokers: &[i32]| brokers == [crate::node::NODE_ID];
+        let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.partition_index).collect();
+        indexes.sort_unstable();
+        let are_consecutive = indexes.iter().zip(0..).all(|(&index, nth)| index == nth);
+        if !are_consecutive || !topic.assignments.iter().all(|a| is_ours(&a.broker_ids)) {
+            let message = "partitions have to be assigned from 0 on, to broker 1 alone".to_owned();
+            return Err((ErrorCode::InvalidReplicaAssignment, message));
+        }
+        return Ok(indexes.len() as i64);
+    }
+    if !matches!(topic.replication_factor, -1 | 1) {
+        let message =
+            format!("replication factor {}: there is one broker", topic.replication_factor);
+        return Err((ErrorCode::InvalidReplicationFactor, message));
+    }
+    Ok(match topic.num_partitions {
+        DEFAULT => node.default_partitions.into(),
+        partitions => partitions.into(),
+    })
+}
+
+pub(crate) async fn delete_topics(
+    node: &Node,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let mut responses = Vec::new();
+    for name in request.topic_names {
+        let (error_code, error_message) = match node.delete_topic(&name).await {
+            Ok(()) => {
+                info!(topic = name, "deleted a topic");
+                (ErrorCode::None, None)
+            }
+            Err(error) => (error.code(), Some(error.to_string())),
+        };
+        responses.push(DeletedTopic { name, error_code, error_message });
+    }
+    DeleteTopicsResponse { throttle_time_ms: 0, responses }
+}

@@ -1,0 +1,146 @@
+//! The cluster of one: `ApiVersions`, `Metadata`, `FindCoordinator` and `DescribeCluster`.
+
+use tracing::warn;
+
+use crate::log::batch::LEADER_EPOCH;
+use crate::node::{Client, NODE_ID, Node};
+use crate::protocol::cluster::{
+    ApiVersion, ApiVersionsResponse, Coordinator, DescribeClusterBroker, DescribeClusterResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, MetadataBroker, MetadataPartition,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+};
+use crate::protocol::{Api, ErrorCode};
+use crate::topics::{Topic, TopicError};
+
+const GROUP_KEY: i8 = 0;
+
+pub(crate) fn api_versions(error_code: ErrorCode) -> ApiVersionsResponse {
+    let api_keys = Api::ALL.iter().map(|&api| ApiVersion {
+        api_key: api as i16,
+        min_version: *api.versions().start(),
+        max_version: *api.versions().end(),
+    });
+    ApiVersionsResponse { error_code, api_keys: api_keys.collect(), throttle_time_ms: 0 }
+}
+
+pub(crate) async fn metadata(
+    node: &Node,
+    client: &Client,
+    version: i16,
+    request: MetadataRequest,
+) -> MetadataResponse {
+    let asks_for_all = match &request.topics {
+        None => true,
+        // Version 0 has no null: there, no topics means all of them.
+        Some(topics) => topics.is_empty() && version == 0,
+    };
+    let topics = if asks_for_all {
+        node.topics.all().iter().map(|topic| describe(topic)).collect()
+    } else {
+        let creates = request.allow_auto_topic_creation && node.creates_topics;
+        let mut topics = Vec::new();
+        for asked in request.topics.into_iter().flatten() {
+            topics.push(find_or_create(node, asked, creates).await);
+        }
+        topics
+    };
+    let (host, port) = node.address_for(client);
+    MetadataResponse {
+        brokers: vec![MetadataBroker { node_id: NODE_ID, host, port, rack: None }],
+        cluster_id: Some(node.identity.cluster_id.clone()),
+        controller_id: NODE_ID,
+        topics,
+        ..MetadataResponse::default()
+    }
+}
+
+async fn find_or_create(node: &Node, asked: MetadataRequestTopic, creates: bool) -> MetadataTopic {
+    let Some(name) = asked.name else {
+        let error_code = ErrorCode::UnknownTopicId;
+        let (name, topic_id) = (None, asked.topic_id);
+        return MetadataTopic { error_code, name, topic_id, ..MetadataTopic::default() };
+    };
+    if let Some(topic) = node.topics.get(&name) {
+        return describe(&topic);
+    }
+    let found = if creates {
+        node.create_topic(&name, node.default_partitions.into()).await
+    } else {
+        Err(TopicError::Unknown { name: name.clone() })
+    };
+    match (found, node.topics.get(&name)) {
+        // Someone else may have created it meanwhile.
+        (Ok(topic), _) | (Err(TopicError::Exists { .. }), Some(topic)) => describe(&topic),
+        (Err(error), _) => {
+            if creates {
+                warn!(%error, "a client asked for a topic that cannot be created");
+            }
+            let error_code = error.code();
+            MetadataTopic { error_code, name: Some(name), ..MetadataTopic::default() }
+        }
+    }
+}
+
+fn describe(topic: &Topic) -> MetadataTopic {
+    let partitions = (0..topic.partitions.len()).map(|index| MetadataPartition {
+        partition_index: index as i32,
+        leader_id: NODE_ID,
+        leader_epoch: LEADER_EPOCH,
+        replica_nodes: vec![NODE_ID],
+        isr_nodes: vec![NODE_ID],
+        ..MetadataPartition::default()
+    });
+    MetadataTopic {
+        name: Some(topic.name.clone()),
+        partitions: partitions.collect(),
+        ..MetadataTopic::default()
+    }
+}
+
+pub(crate) fn find_coordinator(
+    node: &Node,
+    client: &Client,
+    version: i16,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let (host, port) = node.address_for(client);
+    let (error_code, error_message) = if request.key_type == GROUP_KEY {
+        (ErrorCode::None, None)
+    } else {
+        let message = "this broker has no transactions".to_owned();
+        (ErrorCode::TransactionalIdAuthorizationFailed, Some(message))
+    };
+    if version < 4 {
+        let node_id = NODE_ID;
+        return FindCoordinatorResponse {
+            error_code,
+            error_message,
+            node_id,
+            host,
+            port,
+            ..FindCoordinatorResponse::default()
+        };
+    }
+    let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
+        key,
+        node_id: NODE_ID,
+        host: host.clone(),
+        port,
+        error_code,
+        error_message: error_message.clone(),
+    });
+    FindCoordinatorResponse {
+        coordinators: coordinators.collect(),
+        ..FindCoordinatorResponse::default()
+    }
+}
+
+pub(crate) fn describe_cluster(node: &Node, client: &Client) -> DescribeClusterResponse {
+    let (host, port) = node.address_for(client);
+    DescribeClusterResponse {
+        cluster_id: node.identity.cluster_id.clone(),
+        controller_id: NODE_ID,
+        brokers: vec![DescribeClusterBroker { broker_id: NODE_ID, host, port, rack: None }],
+        ..DescribeClusterResponse::default()
+    }
+}

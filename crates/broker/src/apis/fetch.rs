@@ -1,0 +1,151 @@
+//! `Fetch`: waits on the high watermarks, then reads.
+//!
+//! Incremental fetch sessions are not kept: the response's session id of zero tells clients to name all their
+//! partitions each time, as they do where sessions are full.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+use crate::log::partition::{Partition, PartitionError, Watermarks};
+use crate::log::read::Oversize;
+use crate::node::Node;
+use crate::protocol::ErrorCode;
+use crate::protocol::fetch::{
+    FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+};
+
+pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify) -> FetchResponse {
+    let min_bytes = u64::try_from(request.min_bytes).unwrap_or(0);
+    let asked_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = Instant::now() + asked_wait.min(node.bounds.fetch_wait);
+    let wanted: Vec<Vec<Wanted>> = request
+        .topics
+        .iter()
+        .map(|topic| topic.partitions.iter().map(|p| Wanted::find(node, &topic.topic, p)).collect())
+        .collect();
+    let mut stopping = node.stopping.subscribe();
+    loop {
+        // Watched before looked at, so that nothing arrives unseen in between.
+        let mut watches: Vec<_> = wanted.iter().flatten().filter_map(Wanted::watch).collect();
+        if is_ready(wanted.iter().flatten(), min_bytes) {
+            break;
+        }
+        tokio::select! {
+            () = any_changes(&mut watches) => {}
+            () = sleep_until(deadline) => break,
+            () = give_way.notified() => break,
+            _ = stopping.wait_for(|&stopping| stopping) => break,
+        }
+    }
+    let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(node.bounds.fetch_bytes);
+    let mut budget = Budget { left: max_bytes, is_first: true };
+    let topics = request.topics.into_iter().zip(wanted);
+    let responses = topics
+        .map(|(topic, wanted)| FetchTopicResponse {
+            topic: topic.topic,
+            partitions: wanted.iter().map(|wanted| wanted.read(&mut budget)).collect(),
+        })
+        .collect();
+    FetchResponse { responses, ..FetchResponse::default() }
+}
+
+/// A partition that a consumer wants records of.
+#[derive(Debug)]
+struct Wanted {
+    index: i32,
+    partition: Option<Arc<Partition>>,
+    offset: i64,
+    max_bytes: usize,
+}
+
+/// Record bytes that may still go into a response.
+#[derive(Debug)]
+struct Budget {
+    left: usize,
+    is_first: bool,
+}
+
+impl Wanted {
+    fn find(node: &Node, topic: &str, asked: &FetchPartition) -> Self {
+        Self {
+            index: asked.partition,
+            partition: node.topics.partition(topic, asked.partition),
+            offset: asked.fetch_offset,
+            max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+        }
+    }
+
+    fn watch(&self) -> Option<watch::Receiver<i64>> {
+        self.partition.as_ref().map(|partition| partition.watch())
+    }
+
+    fn read(&self, budget: &mut Budget) -> FetchPartitionResponse {
+        let mut response = FetchPartitionResponse {
+            partition_index: self.index,
+            records: Some(Bytes::new()),
+            ..FetchPartitionResponse::default()
+        };
+        let Some(partition) = &self.partition else {
+            response.error_code = ErrorCode::UnknownTopicOrPartition;
+            return response;
+        };
+        let oversize = if budget.is_first { Oversize::Return } else { Oversize::Skip };
+        let max_bytes = self.max_bytes.min(budget.left);
+        match partition.read(self.offset, max_bytes, oversize) {
+            Ok((Watermarks { start, high }, records)) => {
+                response.high_watermark = high;
+                response.last_stable_offset = high;
+                response.log_start_offset = start;
+                budget.left = budget.left.saturating_sub(records.len());
+                budget.is_first &= records.is_empty();
+                response.records = Some(records);
+            }
+            Err(error) => {
+                if let PartitionError::Read { .. } = error {
+                    error!(%error, "a fetch fails");
+                }
+                response.error_code = error.code();
+            }
+        }
+        response
+    }
+}
+
+/// Whether an answer is due: enough bytes, or something to tell.
+fn is_ready<'a>(wanted: impl Iterator<Item = &'a Wanted>, min_bytes: u64) -> bool {
+    let mut bytes = 0;
+    let mut is_empty = true;
+    for Wanted { partition, offset, .. } in wanted {
+        is_empty = false;
+        let Some(partition) = partition else { return true };
+        match partition.watermarks() {
+            Ok(Watermarks { start, high }) if (start..=high).contains(offset) => {
+                if *offset < high {
+                    bytes += partition.bytes_from(*offset).max(1);
+                }
+            }
+            _ => return true,
+        }
+        if min_bytes.max(1) <= bytes {
+            return true;
+        }
+    }
+    is_empty || min_bytes == 0
+}
+
+/// Returns when any of the high watermarks moves or closes.
+async fn any_changes(watches: &mut [watch::Receiver<i64>]) {
+    let mut changes: Vec<_> = watches.iter_mut().map(|watch| Box::pin(watch.changed())).collect();
+    poll_fn(|context| {
+        let has_changed = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if has_changed { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

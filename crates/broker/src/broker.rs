@@ -1,0 +1,233 @@
+//! Starting and stopping.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::bounds::Bounds;
+use crate::connection;
+use crate::error::BrokerError;
+use crate::groups::coordinator::Coordinator;
+use crate::groups::group::GroupPolicy;
+use crate::identity::Identity;
+use crate::log::flusher::{Flush, Flusher, FlusherThread};
+use crate::log::store::LogBounds;
+use crate::node::Node;
+use crate::offsets::Offsets;
+use crate::topics::{TopicBounds, TopicError, Topics};
+
+/// Partitions of a topic that nobody gave a number.
+const DEFAULT_PARTITIONS: u32 = 1;
+/// Long enough for consumers that are started together to meet in their group's first generation, and not
+/// noticed by anyone. Apache Kafka waits three seconds.
+const INITIAL_REBALANCE_DELAY: Duration = Duration::from_millis(200);
+/// Small enough for retention to free space in time on a small disk, and for a start to check the last one in
+/// well under a second.
+const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+/// Time that connections have to take their last responses, below the ten seconds that supervisors such as
+/// systemd and Kubernetes give at the least.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after the system refused to accept a connection, for want of descriptors for instance.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a broker needs to know.
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    /// Where everything is kept; created if missing.
+    pub dir: PathBuf,
+    /// The address to listen on; port 0 for any free port.
+    pub listen: SocketAddr,
+    /// `host:port` that clients are told to connect to. By default the bound address, or the address that each
+    /// client connected to if that is unspecified (0.0.0.0).
+    pub advertise: Option<String>,
+    /// Partitions of a topic that is created without a number.
+    pub default_partitions: u32,
+    /// Whether asking for a topic's metadata creates the topic, where the client allows it.
+    pub creates_topics: bool,
+    /// When records are made durable.
+    pub flush: Flush,
+    /// Bytes at which a new segment is begun.
+    pub segment_bytes: u32,
+    /// How long a consumer group that starts from nothing waits for more members.
+    pub initial_rebalance_delay: Duration,
+    /// How much of everything.
+    pub bounds: Bounds,
+}
+
+impl BrokerConfig {
+    /// A durable broker with one partition per topic.
+    pub fn new(dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            dir: dir.into(),
+            listen,
+            advertise: None,
+            default_partitions: DEFAULT_PARTITIONS,
+            creates_topics: true,
+            flush: Flush::Always,
+            segment_bytes: SEGMENT_BYTES,
+            initial_rebalance_delay: INITIAL_REBALANCE_DELAY,
+            bounds: Bounds::default(),
+        }
+    }
+}
+
+/// A running broker. Dropping it stops it without waiting for anyone.
+#[derive(Debug)]
+pub struct Broker {
+    node: Arc<Node>,
+    local_addr: SocketAddr,
+    advertised: String,
+    accepting: JoinHandle<()>,
+    keeping_time: JoinHandle<()>,
+    flusher: Option<FlusherThread>,
+}
+
+impl Broker {
+    /// Opens the directory, checks its logs, and listens.
+    pub async fn start(config: BrokerConfig) -> Result<Self, BrokerError> {
+        let advertised = config.advertise.as_deref().map(parse_advertised).transpose()?;
+        let listen_error = |source| BrokerError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let local_addr = listener.local_addr().map_err(listen_error)?;
+        let opening = tokio::task::spawn_blocking(move || open(&config, advertised));
+        let (node, flusher) =
+            opening.await.map_err(|error| BrokerError::Thread(error.into()))??;
+        let node = Arc::new(node);
+        let advertised = match &node.advertised {
+            Some((host, port)) => format!("{host}:{port}"),
+            None if local_addr.ip().is_unspecified() => format!("127.0.0.1:{}", local_addr.port()),
+            None => local_addr.to_string(),
+        };
+        info!(%local_addr, advertised, topics = node.topics.all().len(), "the broker listens");
+        let accepting = tokio::spawn(accept(Arc::clone(&node), listener));
+        let timed = Arc::clone(&node);
+        let keeping_time = tokio::spawn(async move { timed.coordinator.keep_time().await });
+        Ok(Self { node, local_addr, advertised, accepting, keeping_time, flusher: Some(flusher) })
+    }
+
+    /// The address that the broker listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The `host:port` for a client on this machine to bootstrap from.
+    pub fn advertised(&self) -> &str {
+        &self.advertised
+    }
+
+    /// Creates a topic, unless it exists.
+    pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BrokerError> {
+        match self.node.create_topic(name, partitions.into()).await {
+            Ok(_) | Err(TopicError::Exists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stops accepting, lets connections take what is due to them, makes everything durable, and gives the
+    /// directory up.
+    pub async fn shutdown(mut self) -> Result<(), BrokerError> {
+        self.node.stopping.send_replace(true);
+        if timeout(DRAIN_TIMEOUT, &mut self.accepting).await.is_err() {
+            warn!("some connections did not end in time and are cut off");
+            self.accepting.abort();
+            let _ = (&mut self.accepting).await;
+        }
+        self.keeping_time.abort();
+        if let Some(flusher) = self.flusher.take() {
+            flusher.stop().await;
+        }
+        // The lock on the directory goes with the node, which this task still holds.
+        let _ = (&mut self.keeping_time).await;
+        info!("the broker has stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.keeping_time.abort();
+    }
+}
+
+fn parse_advertised(value: &str) -> Result<(String, u16), BrokerError> {
+    let parsed = value.rsplit_once(':').and_then(|(host, port)| {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = port.parse().ok().filter(|&port| port != 0)?;
+        (!host.is_empty()).then(|| (host.to_owned(), port))
+    });
+    parsed.ok_or_else(|| BrokerError::Advertise { value: value.to_owned() })
+}
+
+fn open(
+    config: &BrokerConfig,
+    advertised: Option<(String, u16)>,
+) -> Result<(Node, FlusherThread), BrokerError> {
+    let BrokerConfig { dir, flush, bounds, .. } = config;
+    let identity = Identity::open(dir)?;
+    let (flusher, thread) = Flusher::start(*flush).map_err(BrokerError::Thread)?;
+    let topic_bounds = TopicBounds {
+        topics: bounds.topics,
+        partitions: bounds.partitions,
+        log: LogBounds { segment_bytes: config.segment_bytes, producers: bounds.producers },
+    };
+    let topics = Topics::open(dir, topic_bounds, *flush, flusher.clone())?;
+    let unusable = |source| BrokerError::Directory { path: dir.clone(), source };
+    let offsets = Offsets::open(dir, *flush, flusher).map_err(unusable)?;
+    let policy = GroupPolicy {
+        initial_rebalance_delay: config.initial_rebalance_delay,
+        members: bounds.group_members,
+    };
+    let node = Node {
+        identity,
+        topics: Arc::new(topics),
+        offsets,
+        coordinator: Coordinator::new(policy, bounds.groups),
+        bounds: bounds.clone(),
+        default_partitions: config.default_partitions,
+        creates_topics: config.creates_topics,
+        advertised,
+        stopping: watch::Sender::new(false),
+    };
+    Ok((node, thread))
+}
+
+/// Accepts connections until the broker stops, then waits for those that are open.
+async fn accept(node: Arc<Node>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    let slots = Arc::new(Semaphore::new(node.bounds.connections));
+    let mut stopping = node.stopping.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stopping.wait_for(|&stopping| stopping) => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            warn!(%peer, bound = node.bounds.connections, "too many connections");
+            continue;
+        };
+        let node = Arc::clone(&node);
+        connections.spawn(async move {
+            connection::serve(node, stream, peer).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}

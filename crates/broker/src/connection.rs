@@ -1,0 +1,292 @@
+//! One client's connection: frames in, responses out, in order.
+//!
+//! Two loops share a task. The reader takes frames apart; Produce it appends at once, so that the next sync
+//! covers as many requests as have arrived, and everything else it passes on. The writer takes them in order:
+//! for Produce it waits until the batches are durable, anything else it answers then. So responses keep the
+//! order of requests, and no request is started before those in front of it have been answered, except
+//! appends. A fetch that waits for data holds up nobody: it is answered early, and empty, as soon as another
+//! request is in line behind it.
+//!
+//! Garbage closes the connection and does nothing else. The read buffer grows with the bytes that arrive, not
+//! with what a length prefix promises.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+use tracing::{debug, trace};
+
+use crate::apis::answer;
+use crate::apis::cluster::api_versions;
+use crate::apis::produce::{PendingProduce, append};
+use crate::node::{Client, Node};
+use crate::protocol::api::{RequestHeader, respond};
+use crate::protocol::cluster::ApiVersionsRequest;
+use crate::protocol::produce::ProduceRequest;
+use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Wire};
+
+/// Bytes of the length prefix.
+const PREFIX_BYTES: usize = 4;
+/// A read buffer's first size, and the least by which it grows.
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the peer closed it")]
+    Closed,
+    #[error("the broker stops")]
+    Stopping,
+    #[error("no request came for a long time")]
+    Idle,
+    #[error("the peer stopped in the middle of a frame")]
+    Stalled,
+    #[error("a frame of {length} bytes; up to {bound} are allowed")]
+    FrameLength { length: i32, bound: usize },
+    #[error("API {key:?} in version {version} is not spoken here")]
+    Unsupported { key: Result<Api, i16>, version: i16 },
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("a batch was refused to a producer that takes no answers")]
+    SilentRefusal,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A request in line for its answer.
+#[derive(Debug)]
+enum Pending {
+    Produce { correlation_id: i32, version: i16, produce: PendingProduce },
+    Call { header: RequestHeader, api: Api, reader: Reader, slots: OwnedSemaphorePermit },
+    UnsupportedApiVersions { correlation_id: i32 },
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(node: Arc<Node>, stream: TcpStream, peer: SocketAddr) {
+    let end = match run(&node, stream, peer).await {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    };
+    debug!(%peer, %end, "a connection ended");
+}
+
+async fn run(node: &Node, stream: TcpStream, peer: SocketAddr) -> Result<(), End> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let (read_half, write_half) = stream.into_split();
+    let (sender, mut receiver) = mpsc::channel(node.bounds.pipelined_requests);
+    let reading = read_requests(node, read_half, sender);
+    let writing = write_responses(node, write_half, &mut receiver, peer, local);
+    let (mut reading, mut writing) = (pin!(reading), pin!(writing));
+    tokio::select! {
+        end = &mut reading => match end {
+            // Batches that were appended are still acknowledged; the reader has let go of the queue.
+            End::Stopping => writing.await,
+            end => Err(end),
+        },
+        result = &mut writing => result,
+    }
+}
+
+async fn read_requests(
+    node: &Node,
+    mut stream: OwnedReadHalf,
+    queue: mpsc::Sender<Pending>,
+) -> End {
+    let mut stopping = node.stopping.subscribe();
+    let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
+    let slots = Arc::new(Semaphore::new(node.bounds.pipelined_bytes));
+    loop {
+        let frame = tokio::select! {
+            frame = read_frame(node, &mut stream, &mut buffer) => frame,
+            _ = stopping.wait_for(|&stopping| stopping) => return End::Stopping,
+        };
+        let pending = match frame.and_then(|frame| take_apart(node, frame)) {
+            Ok(Request::Pending(pending)) => pending,
+            Ok(Request::Silent) => continue,
+            Ok(Request::Call { header, api, reader }) => {
+                let bytes = reader.remaining().min(node.bounds.pipelined_bytes) as u32;
+                let slots = Arc::clone(&slots).acquire_many_owned(bytes).await;
+                let slots = slots.expect("the semaphore is never closed");
+                Pending::Call { header, api, reader, slots }
+            }
+            Err(end) => return end,
+        };
+        if queue.send(pending).await.is_err() {
+            return End::Closed;
+        }
+    }
+}
+
+/// What a frame turned out to be.
+#[derive(Debug)]
+enum Request {
+    Pending(Pending),
+    Call {
+        header: RequestHeader,
+        api: Api,
+        reader: Reader,
+    },
+    /// It is dealt with, and wants no answer.
+    Silent,
+}
+
+fn take_apart(node: &Node, frame: Bytes) -> Result<Request, End> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::read(&mut reader)?;
+    let RequestHeader { version, correlation_id, .. } = header;
+    trace!(api = ?header.api, version, "a request");
+    match (header.served(), header.api) {
+        (Some(Api::Produce), _) => {
+            let request = ProduceRequest::read(&mut reader, Api::Produce.shape(version))?;
+            drop(reader);
+            let produce = append(node, request);
+            if !produce.is_silent {
+                return Ok(Request::Pending(Pending::Produce { correlation_id, version, produce }));
+            }
+            if produce.has_refusals() { Err(End::SilentRefusal) } else { Ok(Request::Silent) }
+        }
+        (Some(api), _) => Ok(Request::Call { header, api, reader }),
+        // A newer client asks for the versions in a newer version, and asks again once it is told.
+        (None, Ok(Api::ApiVersions)) => {
+            Ok(Request::Pending(Pending::UnsupportedApiVersions { correlation_id }))
+        }
+        (None, key) => Err(End::Unsupported { key, version }),
+    }
+}
+
+/// Reads until a whole frame is in the buffer, and takes it out.
+async fn read_frame(
+    node: &Node,
+    stream: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+) -> Result<Bytes, End> {
+    loop {
+        let missing = missing_bytes(node, buffer)?;
+        if missing == 0 {
+            let length = buffer.get_i32() as usize;
+            return Ok(buffer.split_to(length).freeze());
+        }
+        if buffer.capacity() == buffer.len() {
+            // Doubles at most: what is allocated stays in proportion to what was sent.
+            buffer.reserve(missing.min(buffer.len().max(BUFFER_BYTES)));
+        }
+        let (patience, end) = if buffer.is_empty() {
+            (node.bounds.idle, End::Idle)
+        } else {
+            (node.bounds.stalled, End::Stalled)
+        };
+        match timeout(patience, stream.read_buf(buffer)).await {
+            Err(_) => return Err(end),
+            Ok(read) => {
+                if read? == 0 {
+                    return Err(End::Closed);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes that the frame at the start of the buffer still lacks, as far as they are known.
+fn missing_bytes(node: &Node, buffer: &BytesMut) -> Result<usize, End> {
+    let Some(mut prefix) = buffer.get(..PREFIX_BYTES) else {
+        return Ok(PREFIX_BYTES - buffer.len());
+    };
+    let length = prefix.get_i32();
+    let bounds = &node.bounds;
+    let key = buffer.get(PREFIX_BYTES..PREFIX_BYTES + 2).map(|mut key| key.get_i16());
+    let may_be_produce = key.is_none_or(|key| key == Api::Produce as i16);
+    let bound = if may_be_produce { bounds.produce_frame_bytes } else { bounds.frame_bytes };
+    let size = usize::try_from(length).ok().filter(|size| (1..=bound).contains(size));
+    let size = size.ok_or(End::FrameLength { length, bound })?;
+    Ok((PREFIX_BYTES + size).saturating_sub(buffer.len()))
+}
+
+async fn write_responses(
+    node: &Node,
+    mut stream: OwnedWriteHalf,
+    queue: &mut mpsc::Receiver<Pending>,
+    peer: SocketAddr,
+    local: SocketAddr,
+) -> Result<(), End> {
+    let mut client = Client { id: String::new(), peer, local };
+    let mut next = None;
+    loop {
+        let pending = match next.take() {
+            Some(pending) => pending,
+            None => match queue.recv().await {
+                Some(pending) => pending,
+                None => return Ok(()),
+            },
+        };
+        let frame = match pending {
+            Pending::Produce { correlation_id, version, produce } => {
+                let response = produce.response().await;
+                respond::<ProduceRequest>(correlation_id, version, &response)
+            }
+            Pending::UnsupportedApiVersions { correlation_id } => {
+                let response = api_versions(ErrorCode::UnsupportedVersion);
+                respond::<ApiVersionsRequest>(correlation_id, 0, &response)
+            }
+            Pending::Call { header, api, reader, slots } => {
+                client.id = header.client_id.clone().unwrap_or_default();
+                let give_way = Notify::new();
+                let answer = pin!(answer(node, &client, &header, api, reader, &give_way));
+                let frame = call(node, answer, &give_way, queue, &mut next).await?;
+                drop(slots);
+                frame
+            }
+        };
+        write_frame(node, &mut stream, frame).await?;
+    }
+}
+
+/// Waits for an answer. A fetch that is waiting for data gives way to the first request that arrives behind
+/// it, which goes to `next`: a client that fetches, produces and commits on one connection would wait out its
+/// own fetch each time.
+async fn call(
+    node: &Node,
+    mut answer: Pin<&mut impl Future<Output = Result<Frame, DecodeError>>>,
+    give_way: &Notify,
+    queue: &mut mpsc::Receiver<Pending>,
+    next: &mut Option<Pending>,
+) -> Result<Frame, End> {
+    let mut stopping = node.stopping.subscribe();
+    loop {
+        tokio::select! {
+            // What can be answered at once is, even while the broker stops.
+            biased;
+            frame = &mut answer => return Ok(frame?),
+            _ = stopping.wait_for(|&stopping| stopping) => return Err(End::Stopping),
+            Some(behind) = queue.recv(), if next.is_none() => {
+                *next = Some(behind);
+                give_way.notify_one();
+            }
+        }
+    }
+}
+
+async fn write_frame(
+    node: &Node,
+    stream: &mut OwnedWriteHalf,
+    mut frame: Frame,
+) -> Result<(), End> {
+    while frame.has_remaining() {
+        match timeout(node.bounds.stalled, stream.write_buf(&mut frame)).await {
+            Err(_) => return Err(End::Stalled),
+            Ok(written) => {
+                if written? == 0 {
+                    return Err(End::Closed);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! The record batch, version 2: the unit that is produced, stored, and fetched.
+//!
+//! ```text
+//!  0 base_offset:i64      8 batch_length:i32    12 partition_leader_epoch:i32   16 magic:i8
+//! 17 crc:u32 of all that follows               21 attributes:i16               23 last_offset_delta:i32
+//! 27 base_timestamp:i64  35 max_timestamp:i64  43 producer_id:i64              51 producer_epoch:i16
+//! 53 base_sequence:i32   57 record_count:i32   61 records, maybe compressed
+//! ```
+//!
+//! The CRC leaves out the first 17 bytes, so the broker writes the base offset without touching it.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// Bytes before the records.
+pub(crate) const HEADER_BYTES: usize = 61;
+/// Bytes that `batch_length` does not count.
+const LENGTH_END: usize = 12;
+const CRC_END: usize = 21;
+const MAGIC: u8 = 2;
+
+const COMPRESSION_MASK: i16 = 0x07;
+const LAST_COMPRESSION: i16 = 4;
+const LOG_APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
+/// The epoch of every batch's leader: a single node is always the first and only leader.
+pub(crate) const LEADER_EPOCH: i32 = 0;
+
+/// A producer id that marks a batch as not idempotent.
+pub(crate) const NO_PRODUCER: i64 = -1;
+
+/// Why a batch is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BatchError {
+    #[error("the batch ends after {actual} bytes; it should have {expected}")]
+    Truncated { expected: usize, actual: usize },
+    #[error("{actual} bytes came as one batch of {expected}: one batch per partition is allowed")]
+    TrailingBytes { expected: usize, actual: usize },
+    #[error("the batch claims {0} bytes after its length, which is less than a header")]
+    Length(i32),
+    #[error("magic byte {0}: only record batches of version 2 are stored")]
+    Magic(u8),
+    #[error("the checksum is {actual:08x}; the batch says {expected:08x}")]
+    Crc { expected: u32, actual: u32 },
+    #[error("{count} records cannot end at offset delta {last_offset_delta}")]
+    Count { count: i32, last_offset_delta: i32 },
+    #[error("attributes {0:#06x}: {1}")]
+    Attributes(i16, &'static str),
+}
+
+/// What a batch says about itself, without its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchHeader {
+    pub(crate) base_offset: i64,
+    /// Bytes of the whole batch.
+    pub(crate) size: usize,
+    pub(crate) leader_epoch: i32,
+    pub(crate) crc: u32,
+    pub(crate) attributes: i16,
+    pub(crate) last_offset_delta: i32,
+    pub(crate) base_timestamp: i64,
+    pub(crate) max_timestamp: i64,
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) base_sequence: i32,
+    pub(crate) record_count: i32,
+}
+
+impl BatchHeader {
+    /// Reads the header at the start of `bytes`, which may hold less than the whole batch or more.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let truncated = BatchError::Truncated { expected: HEADER_BYTES, actual: bytes.len() };
+        let mut header = bytes.get(..HEADER_BYTES).ok_or(truncated)?;
+        let base_offset = header.get_i64();
+        let length = header.get_i32();
+        let leader_epoch = header.get_i32();
+        let magic = header.get_u8();
+        if magic != MAGIC {
+            return Err(BatchError::Magic(magic));
+        }
+        let size = usize::try_from(length).map_err(|_| BatchError::Length(length))? + LENGTH_END;
+        if size < HEADER_BYTES {
+            return Err(BatchError::Length(length));
+        }
+        Ok(Self {
+            base_offset,
+            size,
+            leader_epoch,
+            crc: header.get_u32(),
+            attributes: header.get_i16(),
+            last_offset_delta: header.get_i32(),
+            base_timestamp: header.get_i64(),
+            max_timestamp: header.get_i64(),
+            producer_id: header.get_i64(),
+            producer_epoch: header.get_i16(),
+            base_sequence: header.get_i32(),
+            record_count: header.get_i32(),
+        })
+    }
+
+    /// The offset after the batch's last.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta) + 1
+    }
+
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.attributes & COMPRESSION_MASK != 0
+    }
+
+    /// Compares the checksum with the bytes of the whole batch.
+    pub(crate) fn verify(&self, batch: &[u8]) -> Result<(), BatchError> {
+        let actual = crc32c::crc32c(&batch[CRC_END..]);
+        if actual == self.crc {
+            Ok(())
+        } else {
+            Err(BatchError::Crc { expected: self.crc, actual })
+        }
+    }
+}
+
+/// A batch that came from a producer and may be appended.
+#[derive(Debug)]
+pub(crate) struct NewBatch {
+    pub(crate) header: BatchHeader,
+    bytes: BytesMut,
+}
+
+impl NewBatch {
+    /// Checks all that can be checked without looking at single records.
+    ///
+    /// The bytes are taken over without a copy where nothing else of their frame is in use.
+    pub(crate) fn check(bytes: Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::parse(&bytes)?;
+        let (expected, actual) = (header.size, bytes.len());
+        if actual < expected {
+            return Err(BatchError::Truncated { expected, actual });
+        }
+        if expected < actual {
+            return Err(BatchError::TrailingBytes { expected, actual });
+        }
+        header.verify(&bytes)?;
+        let attributes = header.attributes;
+        let refusal = match attributes {
+            a if LAST_COMPRESSION < a & COMPRESSION_MASK => "unknown compression",
+            a if a & LOG_APPEND_TIME != 0 => "only a broker may set the append time",
+            a if a & TRANSACTIONAL != 0 => "this broker has no transactions",
+            a if a & CONTROL != 0 => "only a broker may write control batches",
+            _ => "",
+        };
+        if !refusal.is_empty() {
+            return Err(BatchError::Attributes(attributes, refusal));
+        }
+        let (count, last_offset_delta) = (header.record_count, header.last_offset_delta);
+        if count < 1 || last_offset_delta != count - 1 {
+            return Err(BatchError::Count { count, last_offset_delta });
+        }
+        Ok(Self { header, bytes: bytes.into() })
+    }
+
+    /// Gives the batch its place in the log.
+    pub(crate) fn assign(&mut self, base_offset: i64) {
+        self.header.base_offset = base_offset;
+        (&mut self.bytes[..8]).put_i64(base_offset);
+        (&mut self.bytes[12..16]).put_i32(LEADER_EPOCH);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The first record of an uncompressed batch that is not older than `timestamp`: its offset and timestamp.
+///
+/// None where the records cannot be read: they are the producer's, and nobody has checked them.
+pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
+    let header = BatchHeader::parse(batch).ok()?;
+    let mut records = batch.get(HEADER_BYTES..header.size)?;
+    for _ in 0..header.record_count {
+        let length = usize::try_from(get_varint(&mut records)?).ok()?;
+        let mut record = records.get(..length)?;
+        records.advance(length);
+        record.try_get_i8().ok()?;
+        let record_timestamp = header.base_timestamp.checked_add(get_varint(&mut record)?)?;
+        if timestamp <= record_timestamp {
+            return Some((
+                header.base_offset.checked_add(get_varint(&mut record)?)?,
+                record_timestamp,
+            ));
+        }
+    }
+    None
+}
+
+/// A zigzag varint of up to ten bytes, as records use them.
+fn get_varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0u64;
+    for group in 0..10 {
+        let byte = bytes.try_get_u8().ok()?;
+        value |= u64::from(byte & 0x7f) << (7 * group);
+        if byte & 0x80 == 0 {
+            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::tests::{Batch, sealed_crc};
+
+    fn check(edit: impl FnOnce(&mut Vec<u8>)) -> Result<NewBatch, BatchError> {
+        let mut bytes = Batch::of(&["a", "b", "c"]).bytes();
+        edit(&mut bytes);
+        NewBatch::check(bytes.into())
+    }
+
+    #[test]
+    fn a_whole_batch_is_accepted_and_assigned() {
+        let mut batch = check(|_| ()).unwrap();
+        batch.assign(42);
+        let stored = BatchHeader::parse(batch.bytes()).unwrap();
+        assert_eq!((stored.base_offset, stored.next_offset()), (42, 45));
+        assert_eq!(stored.verify(batch.bytes()), Ok(()));
+    }
+
+    #[test]
+    fn every_flipped_byte_the_checksum_covers_is_noticed() {
+        for position in CRC_END..Batch::of(&["a", "b", "c"]).bytes().len() {
+            let error = check(|bytes| bytes[position] ^= 0x40).unwrap_err();
+            assert!(matches!(error, BatchError::Crc { .. }), "{position}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_batch_is_refused() {
+        assert!(matches!(check(|b| b.truncate(60)), Err(BatchError::Truncated { .. })));
+        assert!(matches!(check(|b| b.truncate(b.len() - 1)), Err(BatchError::Truncated { .. })));
+        assert!(matches!(check(|b| b.push(0)), Err(BatchError::TrailingBytes { .. })));
+        assert!(matches!(check(|b| b[16] = 1), Err(BatchError::Magic(1))));
+        assert!(matches!(check(|b| b[8] = 0xff), Err(BatchError::Length(_))));
+        assert!(matches!(check(|b| b[8..12].fill(0)), Err(BatchError::Length(0))));
+    }
+
+    #[test]
+    fn attributes_and_counts_a_producer_may_not_send_are_refused() {
+        for attributes in [LOG_APPEND_TIME, TRANSACTIONAL, CONTROL, 5] {
+            let edited = check(|bytes| {
+                (&mut bytes[21..23]).put_i16(attributes);
+                sealed_crc(bytes);
+            });
+            assert!(matches!(edited, Err(BatchError::Attributes(..))), "{attributes:#x}");
+        }
+        for count in [0, -1, 2, i32::MAX] {
+            let edited = check(|bytes| {
+                (&mut bytes[57..61]).put_i32(count);
+                sealed_crc(bytes);
+            });
+            assert!(matches!(edited, Err(BatchError::Count { .. })), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_time() {
+        let bytes = Batch::of(&["a", "b", "c"]).at(1000).based(10).bytes();
+        assert_eq!(first_record_since(&bytes, 0), Some((10, 1000)));
+        assert_eq!(first_record_since(&bytes, 1002), Some((12, 1002)));
+        assert_eq!(first_record_since(&bytes, 1003), None);
+    }
+}

@@ -1,0 +1,310 @@
+//! A partition: a log behind a lock, its high watermark, and what to do when the disk fails.
+//!
+//! The high watermark is the offset before which everything is durable; consumers see nothing beyond it. It is
+//! a watch channel: producers wait on it for their acknowledgement and fetches for data.
+//!
+//! When a write cannot be undone or a sync fails, the log is abandoned: the channel closes, so that whoever
+//! waits gets an error, and the flusher opens the log again, cut back to the last durable offset. A failed
+//! sync is never repeated in the hope of success, because the kernel may have dropped the pages it could not
+//! write and would then report success for nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+use tracing::{error, info};
+
+use super::batch::NewBatch;
+use super::flusher::{Durable, Flush, Flusher};
+use super::read::{Oversize, Target};
+use super::recovery::{OpenError, Trust};
+use super::store::{AppendError, Appended, Log, LogBounds};
+
+/// Pause between two attempts to open a failed log again.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a partition could not take a batch or give one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartitionError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("the log is being opened again after an error on the disk")]
+    Failed,
+    #[error("the topic was deleted")]
+    Deleted,
+    #[error("offset {offset} is outside [{start}, {end}]")]
+    OutOfRange { offset: i64, start: i64, end: i64 },
+    #[error("reading {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    dir: PathBuf,
+    bounds: LogBounds,
+    flush: Flush,
+    flusher: Flusher,
+    this: Weak<Self>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    health: Health,
+    high_watermark: watch::Sender<i64>,
+    is_queued: bool,
+}
+
+#[derive(Debug)]
+enum Health {
+    Sound(Box<Log>),
+    Failed { durable: i64, start: i64, retry_at: Instant },
+    Deleted,
+}
+
+/// The offsets a partition's readers may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watermarks {
+    pub(crate) start: i64,
+    pub(crate) high: i64,
+}
+
+/// A batch that was written and is durable once the high watermark reaches `next_offset`.
+#[derive(Debug)]
+pub(crate) struct PendingAppend {
+    pub(crate) base_offset: i64,
+    pub(crate) start_offset: i64,
+    next_offset: i64,
+    high_watermark: watch::Receiver<i64>,
+}
+
+impl PendingAppend {
+    /// Waits for durability; false if it will never come.
+    pub(crate) async fn durable(&mut self) -> bool {
+        let next_offset = self.next_offset;
+        self.high_watermark.wait_for(|&high| next_offset <= high).await.is_ok()
+    }
+}
+
+impl Partition {
+    /// Opens the log in `dir`, which has to exist.
+    pub(crate) fn open(
+        dir: &Path,
+        bounds: LogBounds,
+        flush: Flush,
+        flusher: Flusher,
+    ) -> Result<Arc<Self>, OpenError> {
+        let log = Log::open(dir, Trust::WholeBatches, bounds)?;
+        let high_watermark = watch::Sender::new(log.next_offset());
+        let state =
+            State { health: Health::Sound(Box::new(log)), high_watermark, is_queued: false };
+        Ok(Arc::new_cyclic(|this| Self {
+            dir: dir.to_owned(),
+            bounds,
+            flush,
+            flusher,
+            this: Weak::clone(this),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// A panic while the lock was held leaves the log as the panicking append left it: whole, because
+    /// nothing is changed before its write succeeded.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a batch to the end of the log and asks for a sync.
+    pub(crate) fn append(&self, batch: NewBatch) -> Result<PendingAppend, PartitionError> {
+        let mut state = self.lock();
+        let log = match &mut state.health {
+            Health::Sound(log) => log,
+            Health::Deleted => return Err(PartitionError::Deleted),
+            Health::Failed { retry_at, .. } => {
+                if *retry_at <= Instant::now() {
+                    self.queue(&mut state);
+                }
+                return Err(PartitionError::Failed);
+            }
+        };
+        let Appended { base_offset, next_offset } = match log.append(batch) {
+            Ok(appended) => appended,
+            Err(undo @ AppendError::Undo { .. }) => {
+                error!(error = %undo, "a log is abandoned and will be opened again");
+                self.fail(&mut state);
+                return Err(undo.into());
+            }
+            Err(refused) => return Err(refused.into()),
+        };
+        let (start_offset, end) = (log.start_offset(), log.next_offset());
+        if let Flush::Interval(_) = self.flush {
+            state.high_watermark.send_replace(end);
+        }
+        self.queue(&mut state);
+        let high_watermark = state.high_watermark.subscribe();
+        Ok(PendingAppend { base_offset, start_offset, next_offset, high_watermark })
+    }
+
+    fn queue(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.is_queued, true)
+            && let Some(this) = self.this.upgrade()
+        {
+            self.flusher.request(this);
+        }
+    }
+
+    /// Abandons the log. Everyone who waits on the high watermark is told by its channel closing.
+    fn fail(&self, state: &mut State) {
+        let Health::Sound(log) = &state.health else { return };
+        let durable = *state.high_watermark.borrow();
+        let (start, retry_at) = (log.start_offset(), Instant::now());
+        state.health = Health::Failed { durable, start, retry_at };
+        state.high_watermark = watch::Sender::new(durable);
+        self.queue(state);
+    }
+
+    /// Opens a failed log again, cut back to what is durable.
+    fn reopen(&self, state: &mut State, durable: i64, start: i64) {
+        match Log::open(&self.dir, Trust::Below(durable), self.bounds) {
+            Ok(log) => {
+                info!(dir = %self.dir.display(), offset = durable, "a failed log was opened again");
+                state.high_watermark.send_replace(log.next_offset());
+                state.health = Health::Sound(Box::new(log));
+            }
+            Err(reason) => {
+                error!(error = %reason, "a failed log cannot be opened again");
+                let retry_at = Instant::now() + REOPEN_PAUSE;
+                state.health = Health::Failed { durable, start, retry_at };
+            }
+        }
+    }
+
+    /// Puts another file in the active one's place, which is returned.
+    #[cfg(test)]
+    pub(crate) fn replace_file(&self, file: std::fs::File) -> std::fs::File {
+        let mut state = self.lock();
+        let Health::Sound(log) = &mut state.health else { panic!("the log is sound") };
+        log.replace_file(file)
+    }
+
+    /// Ends all use of the log, before its files are removed.
+    pub(crate) fn delete(&self) {
+        let mut state = self.lock();
+        state.health = Health::Deleted;
+        state.high_watermark = watch::Sender::new(0);
+    }
+
+    /// The high watermark as it moves. Closes when the log fails or is deleted.
+    pub(crate) fn watch(&self) -> watch::Receiver<i64> {
+        self.lock().high_watermark.subscribe()
+    }
+
+    pub(crate) fn watermarks(&self) -> Result<Watermarks, PartitionError> {
+        let state = self.lock();
+        let start = match &state.health {
+            Health::Sound(log) => log.start_offset(),
+            Health::Failed { start, .. } => *start,
+            Health::Deleted => return Err(PartitionError::Deleted),
+        };
+        let high = *state.high_watermark.borrow();
+        Ok(Watermarks { start, high })
+    }
+
+    /// About how many bytes a fetch from `offset` could return.
+    pub(crate) fn bytes_from(&self, offset: i64) -> u64 {
+        match &self.lock().health {
+            Health::Sound(log) => log.bytes_from(offset),
+            _ => 0,
+        }
+    }
+
+    /// Reads whole batches below the high watermark, from the one that holds `offset` on.
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        oversize: Oversize,
+    ) -> Result<(Watermarks, Bytes), PartitionError> {
+        let (watermarks, plan) = {
+            let state = self.lock();
+            let log = state.sound()?;
+            let (start, high) = (log.start_offset(), *state.high_watermark.borrow());
+            if offset < start || high < offset {
+                return Err(PartitionError::OutOfRange { offset, start, end: high });
+            }
+            let plan = (offset < high).then(|| log.plan(Target::Offset(offset), high)).flatten();
+            (Watermarks { start, high }, plan)
+        };
+        let batches = plan.map(|plan| plan.read(offset, max_bytes, oversize)).transpose();
+        let batches = batches.map_err(|source| self.read_error(source))?.unwrap_or_default();
+        Ok((watermarks, batches))
+    }
+
+    /// The first record that is not older than `timestamp`: its offset and timestamp.
+    pub(crate) fn find(&self, timestamp: i64) -> Result<Option<(i64, i64)>, PartitionError> {
+        let plan = {
+            let state = self.lock();
+            let high = *state.high_watermark.borrow();
+            state.sound()?.plan(Target::Timestamp(timestamp), high)
+        };
+        let found = plan.map(|plan| plan.find(timestamp)).transpose();
+        Ok(found.map_err(|source| self.read_error(source))?.flatten())
+    }
+
+    /// The newest record's timestamp.
+    pub(crate) fn max_timestamp(&self) -> Result<Option<i64>, PartitionError> {
+        Ok(self.lock().sound()?.max_timestamp())
+    }
+
+    fn read_error(&self, source: std::io::Error) -> PartitionError {
+        PartitionError::Read { path: self.dir.clone(), source }
+    }
+}
+
+impl State {
+    fn sound(&self) -> Result<&Log, PartitionError> {
+        match &self.health {
+            Health::Sound(log) => Ok(log),
+            Health::Failed { .. } => Err(PartitionError::Failed),
+            Health::Deleted => Err(PartitionError::Deleted),
+        }
+    }
+}
+
+impl Durable for Partition {
+    fn sync(&self) {
+        let work = {
+            let mut state = self.lock();
+            state.is_queued = false;
+            match &mut state.health {
+                Health::Sound(log) => log.begin_sync(),
+                Health::Deleted => return,
+                Health::Failed { durable, start, .. } => {
+                    let (durable, start) = (*durable, *start);
+                    return self.reopen(&mut state, durable, start);
+                }
+            }
+        };
+        let next_offset = work.next_offset;
+        let result = work.run();
+        let mut state = self.lock();
+        match (result, &mut state.health) {
+            (Ok(sealed), Health::Sound(log)) => {
+                log.finish_sync(&sealed);
+                state.high_watermark.send_if_modified(|high| {
+                    let moves = *high < next_offset;
+                    *high = next_offset.max(*high);
+                    moves
+                });
+            }
+            (Err(source), Health::Sound(_)) => {
+                error!(dir = %self.dir.display(), error = %source, "a sync failed; the log is abandoned");
+                self.fail(&mut state);
+            }
+            // Failed or deleted in the meantime: whoever waited was told then.
+            (_, Health::Failed { .. } | Health::Deleted) => {}
+        }
+    }
+}

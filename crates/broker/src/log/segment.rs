@@ -1,0 +1,172 @@
+//! The files of a log: one active segment that grows, and sealed ones that never change again.
+//!
+//! A seal is written beside a full segment once the segment is durable. It lets a start trust the segment
+//! without reading it, and lets a read find its way without an index in memory:
+//!
+//! ```text
+//! "seal":u32 crc:u32 of the rest | base:i64 next:i64 size:u32 max_timestamp:i64 | index | producers
+//! ```
+//!
+//! A seal that is missing or damaged costs a scan, never data.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut};
+
+use super::batch::{BatchHeader, NewBatch};
+use super::index::SparseIndex;
+use crate::producers::Producers;
+
+const SEAL_MAGIC: u32 = u32::from_be_bytes(*b"seal");
+
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) base_offset: i64,
+    pub(crate) next_offset: i64,
+    /// Bytes of whole batches.
+    pub(crate) size: u32,
+    /// `i64::MIN` while there is no record.
+    pub(crate) max_timestamp: i64,
+}
+
+impl Extent {
+    pub(crate) fn empty(base_offset: i64) -> Self {
+        Self { base_offset, next_offset: base_offset, size: 0, max_timestamp: i64::MIN }
+    }
+
+    /// Takes in a batch at the end.
+    pub(crate) fn extend(&mut self, batch: &BatchHeader) {
+        self.next_offset = batch.next_offset();
+        self.size += batch.size as u32;
+        self.max_timestamp = self.max_timestamp.max(batch.max_timestamp);
+    }
+}
+
+/// The segment that is appended to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) extent: Extent,
+    pub(crate) index: SparseIndex,
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+}
+
+impl Active {
+    /// Creates the file; the directory entry is durable only once the directory is synced.
+    pub(crate) fn create(dir: &Path, base_offset: i64) -> io::Result<Self> {
+        let path = log_path(dir, base_offset);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let extent = Extent::empty(base_offset);
+        Ok(Self { extent, index: SparseIndex::default(), file: Arc::new(file), path })
+    }
+
+    /// Writes a batch that has its offset. On an error the segment is as before, but for bytes past its end.
+    pub(crate) fn append(&mut self, batch: &NewBatch) -> io::Result<()> {
+        let position = self.extent.size;
+        self.file.write_all_at(batch.bytes(), u64::from(position))?;
+        self.index.observe(&batch.header, position, self.extent.max_timestamp);
+        self.extent.extend(&batch.header);
+        Ok(())
+    }
+
+    /// Cuts off what a failed write may have left behind.
+    pub(crate) fn trim(&self) -> io::Result<()> {
+        self.file.set_len(u64::from(self.extent.size))
+    }
+}
+
+/// A full segment.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) extent: Extent,
+    pub(crate) path: PathBuf,
+    /// In memory until the seal is on disk.
+    pub(crate) index: Option<Arc<SparseIndex>>,
+}
+
+/// What a seal says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seal {
+    pub(crate) extent: Extent,
+    pub(crate) index: SparseIndex,
+    pub(crate) producers: Producers,
+}
+
+impl Seal {
+    pub(crate) fn encode(extent: &Extent, index: &SparseIndex, producers: &Producers) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.put_i64(extent.base_offset);
+        body.put_i64(extent.next_offset);
+        body.put_u32(extent.size);
+        body.put_i64(extent.max_timestamp);
+        index.encode(&mut body);
+        producers.encode(&mut body);
+        let mut seal = Vec::with_capacity(8 + body.len());
+        seal.put_u32(SEAL_MAGIC);
+        seal.put_u32(crc32c::crc32c(&body));
+        seal.put_slice(&body);
+        seal
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let (magic, crc) = (bytes.try_get_u32().ok()?, bytes.try_get_u32().ok()?);
+        if magic != SEAL_MAGIC || crc != crc32c::crc32c(bytes) {
+            return None;
+        }
+        let extent = Extent {
+            base_offset: bytes.try_get_i64().ok()?,
+            next_offset: bytes.try_get_i64().ok()?,
+            size: bytes.try_get_u32().ok()?,
+            max_timestamp: bytes.try_get_i64().ok()?,
+        };
+        let index = SparseIndex::decode(&mut bytes)?;
+        let producers = Producers::decode(&mut bytes)?;
+        Some(Self { extent, index, producers })
+    }
+
+    /// The seal of a segment, if there is one, it is whole, and it speaks of a file of that size.
+    pub(crate) fn load(segment: &Path) -> Option<Self> {
+        let seal = Self::decode(&fs::read(seal_path(segment)).ok()?)?;
+        let size = fs::metadata(segment).ok()?.len();
+        (u64::from(seal.extent.size) == size).then_some(seal)
+    }
+}
+
+/// Writes a seal in one step, so that a crash leaves none or all of it. It is not synced: a lost seal is
+/// written again at the next start.
+pub(crate) fn write_seal(segment: &Path, seal: &[u8]) -> io::Result<()> {
+    let path = seal_path(segment);
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, seal)?;
+    fs::rename(&unfinished, &path)
+}
+
+pub(crate) fn log_path(dir: &Path, base_offset: i64) -> PathBuf {
+    dir.join(format!("{base_offset:020}.log"))
+}
+
+pub(crate) fn seal_path(segment: &Path) -> PathBuf {
+    segment.with_extension("seal")
+}
+
+/// The base offsets of the segments in a directory, ascending.
+pub(crate) fn base_offsets(dir: &Path) -> io::Result<Vec<i64>> {
+    let mut bases = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let base = name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<i64>().ok());
+        bases.extend(base);
+    }
+    bases.sort_unstable();
+    Ok(bases)
+}
+
+/// Makes the creation, renaming and removal of a directory's files durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

@@ -1,0 +1,123 @@
+//! Declares messages: each field once, with the versions it exists in.
+//!
+//! ```text
+//! messages! {
+//!     struct JoinGroupResponse {
+//!         throttle_time_ms: i32 [2..],              // from version 2
+//!         generation_id: i32 [0..] = -1,            // every version; -1 unless set or read
+//!         protocol_name: Option<String> [0..; null 7..],  // null only from version 7, empty before
+//!         member_id: String [0..=2],                // until version 2
+//!     }
+//! }
+//! ```
+//!
+//! Both directions follow from the one declaration. A field that a version lacks is skipped when writing and
+//! keeps its default when reading. Whether lengths are compact comes from the message's [`Shape`], not from
+//! the declaration, because it is the same for all structs of a message.
+//!
+//! [`Shape`]: super::Shape
+
+macro_rules! messages {
+    ($(
+        $(#[$meta:meta])*
+        struct $name:ident {
+            $(
+                $(#[$field_meta:meta])*
+                $field:ident : $type:ty [ $present:expr $(; null $nullable:expr)? ]
+                $(= $default:expr)?
+            ),* $(,)?
+        }
+    )*) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(clippy::struct_field_names, reason = "these are the protocol's names")]
+        pub(crate) struct $name {
+            $($(#[$field_meta])* pub(crate) $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::protocol::schema::default_of!($type $(, $default)?),)* }
+            }
+        }
+
+        impl $crate::protocol::Wire for $name {
+            #[allow(unused_mut, reason = "a message may have no fields")]
+            fn read(
+                reader: &mut $crate::protocol::Reader,
+                shape: $crate::protocol::Shape,
+            ) -> Result<Self, $crate::protocol::DecodeError> {
+                let mut message = Self::default();
+                $(
+                    if ($present).contains(&shape.version) {
+                        message.$field = $crate::protocol::Wire::read(reader, shape)?;
+                    }
+                )*
+                reader.skip_tags(shape)?;
+                Ok(message)
+            }
+
+            fn write(
+                &self,
+                frame: &mut $crate::protocol::Frame,
+                shape: $crate::protocol::Shape,
+            ) {
+                $(
+                    if ($present).contains(&shape.version) {
+                        $crate::protocol::schema::write_field!(
+                            self.$field, frame, shape $(, $nullable)?
+                        );
+                    }
+                )*
+                frame.put_no_tags(shape);
+            }
+        }
+
+        #[cfg(test)]
+        impl $crate::protocol::tests::Sample for $name {
+            #[allow(unused_mut, unused_variables, reason = "a message may have no fields")]
+            fn sample(
+                random: &mut impl rand::Rng,
+                shape: $crate::protocol::Shape,
+            ) -> Self {
+                let mut message = Self::default();
+                $(
+                    if ($present).contains(&shape.version) {
+                        message.$field = $crate::protocol::tests::Sample::sample(random, shape);
+                        $(
+                            if !($nullable).contains(&shape.version) {
+                                message.$field.get_or_insert_default();
+                            }
+                        )?
+                    }
+                )*
+                message
+            }
+        }
+    )*};
+}
+
+macro_rules! default_of {
+    ($type:ty) => {
+        <$type as Default>::default()
+    };
+    ($type:ty, $default:expr) => {
+        $default
+    };
+}
+
+macro_rules! write_field {
+    ($field:expr, $frame:ident, $shape:ident) => {
+        $crate::protocol::Wire::write(&$field, $frame, $shape)
+    };
+    ($field:expr, $frame:ident, $shape:ident, $nullable:expr) => {
+        $crate::protocol::primitives::write_null_from(
+            $field.as_ref(),
+            ($nullable).contains(&$shape.version),
+            $frame,
+            $shape,
+        )
+    };
+}
+
+pub(crate) use {default_of, messages, write_field};

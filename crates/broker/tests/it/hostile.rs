@@ -1,0 +1,166 @@
+//! Whatever is sent, the connection it came on is closed, and nothing else happens.
+
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::frames::{frame, response};
+use crate::{Place, SOON};
+
+async fn connect(place: &Place) -> TcpStream {
+    TcpStream::connect(place.broker.local_addr()).await.unwrap()
+}
+
+/// Waits until the broker closes the connection, whatever it says before.
+async fn closes(mut stream: TcpStream) {
+    let mut sink = vec![0; 64 * 1024];
+    let drained = async { while matches!(stream.read(&mut sink).await, Ok(1..)) {} };
+    timeout(SOON, drained).await.expect("the connection is closed");
+}
+
+async fn still_serves(place: &Place) {
+    let mut stream = connect(place).await;
+    let request = frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default());
+    stream.write_all(&request).await.unwrap();
+    assert_eq!(response(&mut stream).await.0, 1);
+}
+
+/// A frame with a sound header for an API and version, and this body.
+fn with_body(key: i16, version: i16, body: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32(10 + body.len() as u32);
+    bytes.put_i16(key);
+    bytes.put_i16(version);
+    bytes.put_i32(1);
+    bytes.put_i16(-1);
+    bytes.put_slice(body);
+    bytes
+}
+
+#[tokio::test]
+async fn lengths_that_are_none_close_the_connection_at_once() {
+    let place = Place::new().await;
+    for length in [0, -1, i32::MIN, i32::MAX, 17 * 1024 * 1024] {
+        let mut stream = connect(&place).await;
+        stream.write_all(&length.to_be_bytes()).await.unwrap();
+        closes(stream).await;
+    }
+    // Allowed for Produce alone.
+    let mut stream = connect(&place).await;
+    stream.write_all(&[0, 0x20, 0, 0, 0, 3, 0, 9]).await.unwrap();
+    closes(stream).await;
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn other_protocols_are_closed() {
+    let place = Place::new().await;
+    for text in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01",
+        "SSH-2.0-x\r\n",
+    ] {
+        let mut stream = connect(&place).await;
+        stream.write_all(text.as_bytes()).await.unwrap();
+        closes(stream).await;
+    }
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn promised_megabytes_take_no_memory_until_they_come() {
+    let place = Place::with(|config| config.bounds.stalled = Duration::from_millis(300)).await;
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let mut stream = connect(&place).await;
+        stream.write_all(&[0, 0xf0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1]).await.unwrap();
+        streams.push(stream);
+    }
+    still_serves(&place).await;
+    for stream in streams {
+        closes(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn huge_counts_close_the_connection() {
+    let place = Place::new().await;
+    let counts: [&[u8]; 3] =
+        [&[0x7f, 0xff, 0xff, 0xff], &[0xff, 0xff, 0xff, 0xff, 0x0f], &[0, 1, 0x80, 0]];
+    for key in 0..70 {
+        for version in 0..14 {
+            for count in counts {
+                let mut stream = connect(&place).await;
+                // Twice, and with zeros around: whichever field it meets.
+                let body = [&[0, 0, 0], count, &[0; 8], count].concat();
+                stream.write_all(&with_body(key, version, &body)).await.unwrap();
+                stream.shutdown().await.unwrap();
+                closes(stream).await;
+            }
+        }
+    }
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn random_bytes_close_the_connection() {
+    let place = Place::new().await;
+    let seed = rand::rng().random();
+    println!("seed {seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    for _ in 0..2000 {
+        let mut body = vec![0; random.random_range(0..200)];
+        random.fill(&mut body[..]);
+        let bytes = match random.random_range(0..3) {
+            0 => BytesMut::from(&body[..]),
+            _ => with_body(random.random_range(0..61), random.random_range(0..13), &body),
+        };
+        let mut stream = connect(&place).await;
+        stream.write_all(&bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        closes(stream).await;
+    }
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn idle_and_stalled_connections_are_closed() {
+    let place = Place::with(|config| {
+        config.bounds.idle = Duration::from_millis(200);
+        config.bounds.stalled = Duration::from_millis(200);
+    })
+    .await;
+    closes(connect(&place).await).await;
+    let mut stalled = connect(&place).await;
+    stalled.write_all(&[0, 0, 1, 0, 0, 3]).await.unwrap();
+    closes(stalled).await;
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_is_closed_and_leaves_room_for_the_next() {
+    let place = Place::with(|config| config.bounds.connections = 2).await;
+    let mut first = connect(&place).await;
+    let second = connect(&place).await;
+    let request = frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default());
+    first.write_all(&request).await.unwrap();
+    response(&mut first).await;
+    closes(connect(&place).await).await;
+    drop((first, second));
+    let served = async {
+        loop {
+            let mut stream = connect(&place).await;
+            let _ = stream.write_all(&request).await;
+            if stream.read_u32().await.is_ok() {
+                break;
+            }
+        }
+    };
+    timeout(SOON, served).await.unwrap();
+}

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
 use pipeline::Retry;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use wire::{Record, Reject, RejectCode, Source};
@@ -87,6 +88,11 @@ impl Connector {
         Arc::clone(&self.calls.counters)
     }
 
+    /// Becomes true when it has a share of the topic's partitions, which it gets while it runs.
+    pub fn assigned(&self) -> watch::Receiver<bool> {
+        self.consumer.assigned()
+    }
+
     /// Runs until told to stop, then waits for the records in flight, commits and leaves the group.
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
         let Self { consumer, calls, in_flight } = self;
@@ -128,7 +134,9 @@ impl Connector {
             );
         }
         drop(flight);
-        tokio::task::spawn_blocking(move || consumer.close()).await.expect("closing does not panic");
+        tokio::task::spawn_blocking(move || consumer.close())
+            .await
+            .expect("closing does not panic");
         outcome
     }
 }
@@ -183,7 +191,9 @@ impl Calls {
                 Err(failure) => failure,
             };
             let wait = match &failure {
-                Failure::Overloaded { retry_after } => retry_after.mul_f64(1.0 + rand::random::<f64>()),
+                Failure::Overloaded { retry_after } => {
+                    retry_after.mul_f64(1.0 + rand::random::<f64>())
+                }
                 Failure::Failed(reason) => {
                     attempts += 1;
                     if attempts == self.retry.attempts {

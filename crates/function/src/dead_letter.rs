@@ -21,7 +21,13 @@ impl DeadLetters {
 
     /// Writes a dead letter, however long it takes: until it is written its record is not done, so a failing
     /// dead-letter topic stops the partition and loses nothing.
-    pub(crate) async fn bury(&self, record: &Record, source: &Source, reject: &Reject, attempts: u32) {
+    pub(crate) async fn bury(
+        &self,
+        record: &Record,
+        source: &Source,
+        reject: &Reject,
+        attempts: u32,
+    ) {
         tracing::warn!(
             source = %source,
             code = %reject.code,

@@ -96,11 +96,12 @@ impl Inference {
 
     /// Delivers what has a destination.
     pub async fn deliver(&self, outcome: &Outcome) -> Result<(), Failure> {
-        let send = async |destination: &Option<Destination>, record: &Option<Record>| {
-            match (destination, record) {
-                (Some(destination), Some(record)) => destination.send(record).await,
-                _ => Ok(()),
-            }
+        let send = async |destination: &Option<Destination>, record: &Option<Record>| match (
+            destination,
+            record,
+        ) {
+            (Some(destination), Some(record)) => destination.send(record).await,
+            _ => Ok(()),
         };
         send(&self.exit, &outcome.answer).await?;
         send(&self.forward, &outcome.forward).await
@@ -115,9 +116,16 @@ impl Inference {
     }
 
     /// Infers a record.
-    pub async fn infer(&self, record: &Record, source: Option<&Source>) -> Result<Outcome, Failure> {
+    pub async fn infer(
+        &self,
+        record: &Record,
+        source: Option<&Source>,
+    ) -> Result<Outcome, Failure> {
         let value = record.value.as_deref().ok_or_else(|| {
-            Reject::new(RejectCode::NotJson, "the record has no value, expected JSON lists of numbers")
+            Reject::new(
+                RejectCode::NotJson,
+                "the record has no value, expected JSON lists of numbers",
+            )
         })?;
         let tensor = Tensor::from_json(value)?;
         let count = tensor.samples_of(self.sub_model.input_shape())?;

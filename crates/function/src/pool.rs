@@ -149,12 +149,10 @@ fn start_instance(shared: &Arc<Shared>, state: &mut State) {
     state.running += 1;
     let shared = Arc::clone(shared);
     // Not joined: it ends by itself once the pool is closed, and holds nothing that outlives it.
-    let spawned = std::thread::Builder::new()
-        .name("inference".into())
-        .spawn({
-            let shared = Arc::clone(&shared);
-            move || run_instance(&shared)
-        });
+    let spawned = std::thread::Builder::new().name("inference".into()).spawn({
+        let shared = Arc::clone(&shared);
+        move || run_instance(&shared)
+    });
     if let Err(error) = spawned {
         tracing::error!("no thread for an instance: {error}");
         state.running -= 1;

@@ -74,12 +74,8 @@ pub fn compose(
 ) -> Result<Connector, KafkaError> {
     let next = pipeline.next_of(tier);
     let exit = next.map(|_| exit_of(&sub_model, tier.criterion, tier.threshold));
-    let settings = Settings {
-        tier: tier.name.clone(),
-        exit,
-        scale: tier.scale,
-        max_batch: tier.max_batch,
-    };
+    let settings =
+        Settings { tier: tier.name.clone(), exit, scale: tier.scale, max_batch: tier.max_batch };
     let exit = Destination::Funnel(brokers.funnel(&tier.output)?);
     let forward = match next {
         Some(next) => Some(Destination::Funnel(brokers.funnel(&next.input)?)),

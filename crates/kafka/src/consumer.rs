@@ -11,6 +11,7 @@ use rdkafka::consumer::{
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::watch;
 use wire::{Header, Record, Source};
 
 use crate::client;
@@ -133,6 +134,12 @@ impl Consumer {
         Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source }
     }
 
+    /// Becomes true when the group has given this consumer its first share. Only moves while records are asked
+    /// for.
+    pub fn assigned(&self) -> watch::Receiver<bool> {
+        self.client.context().assigned.subscribe()
+    }
+
     /// Says that a record met its fate. Its offset is committed once that of every record before it is.
     pub fn done(&self, ticket: Ticket) {
         let Ticket { source: Source { topic, partition, offset }, epoch } = ticket;
@@ -156,7 +163,11 @@ impl Consumer {
             if paused { self.client.pause(&assignment) } else { self.client.resume(&assignment) }
         });
         if let Err(error) = outcome {
-            tracing::warn!(topics = self.topics, paused, "partitions not paused or resumed: {error}");
+            tracing::warn!(
+                topics = self.topics,
+                paused,
+                "partitions not paused or resumed: {error}"
+            );
         }
     }
 
@@ -182,6 +193,7 @@ fn is_fatal(error: &RdKafkaError) -> bool {
 #[derive(Default)]
 struct Context {
     ledger: Mutex<Ledger>,
+    assigned: watch::Sender<bool>,
 }
 
 impl ClientContext for Context {
@@ -197,6 +209,12 @@ impl ConsumerContext for Context {
             for partition in partitions.elements() {
                 ledger.revoked(partition.topic(), partition.partition());
             }
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(_) = rebalance {
+            self.assigned.send_replace(true);
         }
     }
 }

@@ -73,7 +73,11 @@ impl HttpFunction {
         let answered = tokio::time::timeout(CALL_TIMEOUT, async {
             let response = self.client.request(request).await.map_err(|error| {
                 let reason = format!("{}: {}", self.uri, chain(&error));
-                if error.is_connect() { Failure::Unavailable(reason) } else { Failure::Failed(reason) }
+                if error.is_connect() {
+                    Failure::Unavailable(reason)
+                } else {
+                    Failure::Failed(reason)
+                }
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
@@ -95,7 +99,8 @@ impl HttpFunction {
         };
         match response.status() {
             status if status.is_success() => {
-                Ok(serde_json::from_slice::<Done<'_>>(body).map_or(Fate::Answered, |done| done.fate))
+                Ok(serde_json::from_slice::<Done<'_>>(body)
+                    .map_or(Fate::Answered, |done| done.fate))
             }
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
@@ -113,7 +118,8 @@ impl HttpFunction {
 }
 
 fn retry_after(response: &Response<Bytes>) -> Duration {
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
     seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER)
 }
 

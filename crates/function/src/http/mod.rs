@@ -1,4 +1,4 @@
-//! Functions over HTTP: the paper's bodies, POSTed.
+//! Functions over HTTP: the paper's bodies, sent with POST.
 //!
 //! A call's status says what became of it:
 //!

@@ -115,7 +115,10 @@ impl Server {
         drop(self.listener);
         let drain = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_TIMEOUT, drain).await.is_err() {
-            tracing::warn!(connections = connections.len(), "connections closed while calls were under way");
+            tracing::warn!(
+                connections = connections.len(),
+                "connections closed while calls were under way"
+            );
         }
     }
 }
@@ -150,7 +153,9 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
-        (&Method::GET, "/_/health" | "/_/ready") if draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (&Method::GET, "/_/health" | "/_/ready") if draining => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "draining")
+        }
         (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
         (&Method::POST, _) => match read_body(request).await {
             Ok(body) => call(&function, &body).await.unwrap_or_else(|failure| refuse(&failure)),
@@ -197,7 +202,9 @@ async fn call(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
             sent.await.map_err(|_| {
                 let topic = funnel.topic();
                 let waited = FUNNEL_TIMEOUT.as_secs();
-                Failure::Unavailable(format!("topic `{topic}`: no delivery report within {waited} s"))
+                Failure::Unavailable(format!(
+                    "topic `{topic}`: no delivery report within {waited} s"
+                ))
             })??;
             Ok(done(Fate::Answered, None, None))
         }

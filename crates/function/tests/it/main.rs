@@ -1,0 +1,8 @@
+//! The functions through real HTTP and a real log.
+
+#![cfg(test)]
+
+mod connector;
+mod http;
+mod inference;
+mod scripted;

@@ -1,0 +1,84 @@
+//! The subcommands and the options that all of them share.
+
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+use crate::commands::{broker, check, demo, function, init, model, train, up};
+
+/// Early-exit neural network inference across edge, fog and cloud.
+///
+/// A multi-exit network is cut into sub-models, one per tier. Each tier reads records from its topic, answers
+/// the samples that it is sure of, and forwards features of the rest to the next tier.
+#[derive(Debug, Parser)]
+#[command(name = "offramp", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to log to stderr: error, warn, info, debug, trace, or per crate as `warn,kafka=debug`.
+    #[arg(
+        long,
+        global = true,
+        env = "OFFRAMP_LOG",
+        value_name = "FILTER",
+        help_heading = "Global options"
+    )]
+    pub(crate) log: Option<Targets>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::Args),
+    Init(init::Args),
+    Check(check::Args),
+    Up(up::Args),
+    Function(function::Args),
+    Broker(broker::Args),
+    Model(model::Args),
+    Train(train::Args),
+}
+
+impl Command {
+    /// Services say what they do; commands that end by themselves print results and only warn.
+    pub(crate) fn default_log(&self) -> LevelFilter {
+        match self {
+            Self::Up(_) | Self::Function(_) | Self::Broker(_) => LevelFilter::INFO,
+            _ => LevelFilter::WARN,
+        }
+    }
+
+    pub(crate) fn run(self, started: Instant) -> anyhow::Result<()> {
+        match self {
+            Self::Demo(args) => on_runtime(demo::run(args, started)),
+            Self::Init(args) => init::run(&args),
+            Self::Check(args) => on_runtime(check::run(args)),
+            Self::Up(args) => on_runtime(up::run(args, started)),
+            Self::Function(args) => on_runtime(function::run(args)),
+            Self::Broker(args) => on_runtime(broker::run(args)),
+            Self::Model(args) => model::run(args),
+            Self::Train(args) => train::run(&args),
+        }
+    }
+}
+
+fn on_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    // A blocking call into librdkafka that still waits for a broker must not hold the process back.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

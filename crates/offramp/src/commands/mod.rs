@@ -1,0 +1,11 @@
+//! One module per subcommand, each with its `Args` and `run`.
+
+pub(crate) mod broker;
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod function;
+pub(crate) mod init;
+pub(crate) mod model;
+pub(crate) mod pipeline_file;
+pub(crate) mod train;
+pub(crate) mod up;

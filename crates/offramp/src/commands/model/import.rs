@@ -1,0 +1,72 @@
+//! `offramp model import`: a Keras file becomes a sub-model.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use model::keras::{ImportOptions, import_h5};
+use model::{Exit, ExitCriterion};
+
+use crate::outcome::OrConfig as _;
+
+/// Make a sub-model of a Keras .h5 file (Sequential or Functional).
+///
+/// A model with two outputs, features and softmax, is a tier that forwards; one with a single output is the
+/// last tier.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The Keras file.
+    file: PathBuf,
+    /// The sub-model to write; default: FILE with the extension .onnx.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Name of the tier that it is for; default: the name of the file.
+    #[arg(long)]
+    tier: Option<String>,
+    /// Least confidence that answers at this tier.
+    #[arg(long, default_value_t = 0.8, value_parser = threshold)]
+    threshold: f64,
+    /// How the confidence is computed.
+    #[arg(long, default_value_t = ExitCriterion::MaxSoftmax)]
+    criterion: ExitCriterion,
+    /// The network is fed `x * SCALE + OFFSET`; 0.00392157 for one that was trained on pixels from 0 to 1.
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    scale: f32,
+    /// See --scale.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    offset: f32,
+    /// Names of the classes, separated by commas; default: their numbers.
+    #[arg(long, value_delimiter = ',')]
+    labels: Vec<String>,
+}
+
+fn threshold(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(threshold) if (0.0..=1.0).contains(&threshold) => Ok(threshold),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let stem = || args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let options = ImportOptions {
+        tier: args.tier.clone().or_else(stem).unwrap_or_default(),
+        labels: args.labels.clone(),
+        exit: Some(Exit { criterion: args.criterion, threshold: args.threshold }),
+        input_scale: args.scale,
+        input_offset: args.offset,
+    };
+    let artefact = import_h5(&args.file, &options).or_config()?;
+    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("onnx"));
+    artefact.write(&output).with_context(|| format!("sub-model `{}`", output.display()))?;
+    let sub_model = artefact.sub_model();
+    writeln!(
+        std::io::stdout(),
+        "wrote {}  version {}  {} parameters  {} bytes",
+        output.display(),
+        sub_model.version(),
+        sub_model.parameters(),
+        sub_model.bytes(),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Everything on this machine: broker, three tiers, devices, and a summary of what became of each record.
+
+mod collector;
+mod devices;
+mod download;
+mod images;
+pub(crate) mod pipeline;
+mod progress;
+mod resident;
+mod summary;
+
+use std::time::{Duration, Instant};
+
+use ::pipeline::Pipeline;
+use anyhow::Context as _;
+use broker::{Broker, BrokerConfig};
+use function::tier::Brokers;
+use model::SubModel;
+use model::dataset::Dataset;
+
+use crate::commands::demo::{Args, OutputFormat};
+use crate::commands::pipeline_file;
+use crate::outcome::OrConfig as _;
+use crate::tiers::{Tiers, start_broker};
+
+/// Nothing new for this long after the last record was to be sent, and the rest counts as lost. Longer than a
+/// consumer group's session, so that a member that was killed is not taken for a loss.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// Runs the demo.
+pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
+    let images =
+        images::load(args.data.as_deref(), args.seed, args.images.unwrap_or(args.records))?
+            .first(args.images);
+    let (pipeline, sub_models) = pipeline_of(&args)?;
+    check_images(&images.dataset, &sub_models).or_config()?;
+    // Outlives the broker: its folder goes when the demo ends.
+    let log = tempfile::tempdir().context("a temporary folder for the broker's log")?;
+    let broker = match &pipeline.broker {
+        Some(broker) if args.pipeline.is_some() => Some(start_broker(broker).await?),
+        Some(broker) => Some(Broker::start(BrokerConfig::new(log.path(), broker.listen)).await?),
+        None => None,
+    };
+    let embedded = broker.as_ref().map(|broker| broker.advertised().to_owned()).unwrap_or_default();
+    let brokers = Brokers::new(embedded.clone());
+    let (stopper, stop) = function::stop::channel();
+    let all: Vec<usize> = (0..pipeline.tiers.len()).collect();
+    let running = Tiers::start(&pipeline, &all, &sub_models, embedded, &stop).await?;
+    let collector = collector::Collector::start(&pipeline, &brokers)?;
+    running.ready().await;
+    collector.ready().await;
+    let quiet = args.output == OutputFormat::Json;
+    progress::opening(&pipeline, &images, &brokers, started, quiet);
+
+    let plan = devices::Plan { records: args.records, rate: args.rate, devices: args.devices };
+    let input = &pipeline.tiers[0].input;
+    let producer = kafka::Producer::new(brokers.servers(&input.servers))?;
+    let (sent, sending) = devices::start(producer, &input.name, &images.dataset, plan);
+    let mut progress = progress::Progress::new(args.records, quiet);
+    let collected = collector.collect(&sent, &mut progress).await;
+    progress.finish();
+    // Whoever is still sending waits for a broker that is away, and is not waited for.
+    sending.abort();
+    stopper.stop();
+    running.ended().await?;
+    let summary = summary::Summary::new(&pipeline, &images, &collected, &sent, started);
+    if let Some(broker) = broker {
+        broker.shutdown().await?;
+    }
+    summary.print(args.output)?;
+    summary.verdict()
+}
+
+fn pipeline_of(args: &Args) -> anyhow::Result<(Pipeline, Vec<SubModel>)> {
+    let Some(path) = &args.pipeline else {
+        return Ok((pipeline::demo(), pipeline::sub_models()?));
+    };
+    let pipeline = pipeline_file::read(path)?;
+    let sub_models = pipeline_file::load_sub_models(&pipeline)?;
+    Ok((pipeline, sub_models))
+}
+
+fn check_images(dataset: &Dataset, sub_models: &[SubModel]) -> anyhow::Result<()> {
+    let first = sub_models.first().context("the pipeline has no tier")?;
+    anyhow::ensure!(
+        first.accepts(&dataset.shape),
+        "the images are {:?}, expected {:?} as the first sub-model takes",
+        dataset.shape,
+        first.input_shape()
+    );
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The program as its users run it: processes, a broker, Kafka clients, HTTP.
+
+#![cfg(test)]
+
+mod bad_input;
+mod command_line;
+mod faults;
+mod images;
+mod paper;
+mod peers;
+mod process;
+mod whole;

@@ -1,2 +1,35 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask peers`.
+
+mod peers;
+mod run;
+mod tidy;
+
+use anyhow::bail;
+
+const USAGE: &str = "usage: cargo xtask TASK
+
+  ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
+  tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
+  peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras";
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["ci"] => ci(),
+        ["tidy"] => tidy::check(),
+        ["peers"] => peers::test(),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// One profile throughout, so that dependencies are built once.
+fn ci() -> anyhow::Result<()> {
+    run::cargo(&["fmt", "--all", "--check"])?;
+    tidy::check()?;
+    run::cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    run::cargo_with(
+        &[("RUSTDOCFLAGS", "-D warnings")],
+        &["doc", "--release", "--workspace", "--no-deps", "--document-private-items"],
+    )?;
+    run::cargo(&["test", "--release", "--workspace"])
+}

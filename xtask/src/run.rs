@@ -1,0 +1,58 @@
+//! Running programs, said aloud.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// Runs cargo; its output goes through.
+pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    cargo_with(&[], arguments)
+}
+
+/// Runs cargo with further environment variables.
+pub(crate) fn cargo_with(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
+    program_with(environment, env!("CARGO"), arguments)
+}
+
+/// Runs a program; its output goes through.
+pub(crate) fn program(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    program_with(&[], name, arguments)
+}
+
+fn program_with(
+    environment: &[(&str, &str)],
+    name: &str,
+    arguments: &[&str],
+) -> anyhow::Result<()> {
+    let short = Path::new(name).file_name().unwrap_or(name.as_ref()).to_string_lossy();
+    eprintln!("xtask: {short} {}", arguments.join(" "));
+    let status = Command::new(name)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("`{name}` could not be started"))?;
+    if !status.success() {
+        bail!("`{short} {}` failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// What cargo prints.
+pub(crate) fn cargo_output(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .context("cargo could not be started")?;
+    if !output.status.success() {
+        bail!("`cargo {}`: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

@@ -1,6 +1,6 @@
-//! Measures an engine on one thread: `engine_speed MODEL.onnx|MODEL.h5 [SECONDS]`.
+//! Measures an engine on one thread: `engine_speed MODEL.onnx|MODEL.h5 [SECONDS [BATCH]]`.
 //!
-//! Prints samples per second for several batch sizes: the median of seven runs of a seventh of the
+//! Prints samples per second for one or several batch sizes: the median of seven runs of a seventh of the
 //! time each, and the slowest and fastest of them.
 
 use std::path::Path;
@@ -24,7 +24,8 @@ fn main() -> Result<(), ModelError> {
     let start = Instant::now();
     let mut engine = sub_model.engine()?;
     eprintln!("first engine in {:.1?}", start.elapsed());
-    for batch in [1, 2, 8, 32, 64, 100, 256] {
+    let batch: Option<usize> = arguments.get(2).and_then(|batch| batch.parse().ok());
+    for batch in batch.map_or(vec![1, 2, 8, 32, 64, 100, 256], |batch| vec![batch]) {
         measure(&mut engine, batch, Duration::from_secs_f64(seconds / f64::from(RUNS)))?;
     }
     Ok(())

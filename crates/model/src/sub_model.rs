@@ -297,7 +297,10 @@ fn largest_activation(name: &str, graph: &BatchGraph) -> Result<usize, ModelErro
                     ),
                 });
             };
-            largest = largest.max(len);
+            // Weights do not grow with the batch.
+            if output.fact.konst.is_none() {
+                largest = largest.max(len);
+            }
         }
     }
     Ok(largest)

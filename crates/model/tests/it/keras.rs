@@ -95,7 +95,7 @@ fn the_fixtures_give_what_keras_gives() {
 }
 
 #[test]
-#[ignore = "needs TensorFlow: cargo xtask peers keras"]
+#[ignore = "needs TensorFlow: cargo xtask peers"]
 fn every_layer_gives_what_keras_gives() {
     let directory = std::env::var_os("OFFRAMP_KERAS_CASES")
         .expect("OFFRAMP_KERAS_CASES names the directory that keras_oracle.py wrote");

@@ -12,6 +12,8 @@ use crate::run;
 
 /// Python packages, pinned: a peer that changes by itself would make yesterday's commit fail.
 const CLIENTS: [&str; 1] = ["confluent-kafka==2.16.1"];
+/// Keras itself, in both generations, which says what an imported network computes.
+const KERAS: [&str; 2] = ["tensorflow-cpu==2.21.0", "tf_keras==2.21.0"];
 
 pub(crate) fn test() -> anyhow::Result<()> {
     let kcat = kcat()?;
@@ -33,6 +35,19 @@ pub(crate) fn test() -> anyhow::Result<()> {
             "--ignored",
             "peers::",
         ],
+    )?;
+    keras()
+}
+
+/// Compares imported networks with Keras.
+fn keras() -> anyhow::Result<()> {
+    let python = venv("keras", &KERAS)?;
+    let cases = run::root().join("target").join("peers").join("keras-cases");
+    let cases = path(&cases)?;
+    run::program(path(&python)?, &["crates/model/tests/keras_oracle.py", cases])?;
+    run::cargo_with(
+        &[("OFFRAMP_KERAS_CASES", cases)],
+        &["test", "--release", "--workspace", "--test", "it", "--", "--ignored", "keras::"],
     )
 }
 

@@ -134,17 +134,12 @@ impl Broker {
     /// directory up.
     pub async fn shutdown(mut self) -> Result<(), BrokerError> {
         self.node.stopping.send_replace(true);
-        if timeout(DRAIN_TIMEOUT, &mut self.accepting).await.is_err() {
-            warn!("some connections did not end in time and are cut off");
-            self.accepting.abort();
-            let _ = (&mut self.accepting).await;
-        }
+        let _ = (&mut self.accepting).await;
         self.keeping_time.abort();
+        let _ = (&mut self.keeping_time).await;
         if let Some(flusher) = self.flusher.take() {
             flusher.stop().await;
         }
-        // The lock on the directory goes with the node, which this task still holds.
-        let _ = (&mut self.keeping_time).await;
         info!("the broker has stopped");
         Ok(())
     }
@@ -229,5 +224,10 @@ async fn accept(node: Arc<Node>, listener: TcpListener) {
         });
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        warn!("some connections did not end in time and are cut off");
+        // Until the last of them is gone it holds the directory's lock.
+        connections.shutdown().await;
+    }
 }

@@ -5,12 +5,14 @@
 
 pub(crate) mod admin;
 pub(crate) mod cluster;
+pub(crate) mod configs;
 pub(crate) mod fetch;
 pub(crate) mod group_admin;
 pub(crate) mod groups;
 pub(crate) mod list_offsets;
 pub(crate) mod offsets;
 pub(crate) mod produce;
+pub(crate) mod records;
 
 use tokio::sync::Notify;
 
@@ -68,6 +70,18 @@ pub(crate) async fn answer(
         }
         Api::CreateTopics => call.with(async |r, _| admin::create_topics(node, r).await).await,
         Api::DeleteTopics => call.with(async |r, _| admin::delete_topics(node, r).await).await,
+        Api::DeleteRecords => call.with(async |r, _| records::delete(node, r).await).await,
+        Api::OffsetForLeaderEpoch => {
+            call.with(async |r, _| records::offset_for_leader_epoch(node, r)).await
+        }
+        Api::DescribeConfigs => call.with(async |r, _| configs::describe(node, r)).await,
+        Api::AlterConfigs => call.with(async |r, _| configs::alter(node, r).await).await,
+        Api::IncrementalAlterConfigs => {
+            call.with(async |r, _| configs::alter_incrementally(node, r).await).await
+        }
+        Api::CreatePartitions => {
+            call.with(async |r, _| admin::create_partitions(node, r).await).await
+        }
         Api::InitProducerId => call.with(async |r, _| produce::init_producer_id(node, &r)).await,
         Api::DescribeCluster => {
             call.with(async |_: DescribeClusterRequest, _| cluster::describe_cluster(node, client))
@@ -107,6 +121,7 @@ impl PartitionError {
             }
             Self::Append(AppendError::Write { .. } | AppendError::Undo { .. })
             | Self::Failed
+            | Self::Retain { .. }
             | Self::Read { .. } => ErrorCode::KafkaStorageError,
             Self::Deleted => ErrorCode::UnknownTopicOrPartition,
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
@@ -120,7 +135,10 @@ impl TopicError {
             Self::InvalidName { .. } => ErrorCode::InvalidTopic,
             Self::Exists { .. } => ErrorCode::TopicAlreadyExists,
             Self::Unknown { .. } => ErrorCode::UnknownTopicOrPartition,
-            Self::NoPartitions { .. } => ErrorCode::InvalidPartitions,
+            Self::NoPartitions { .. } | Self::NotMorePartitions { .. } => {
+                ErrorCode::InvalidPartitions
+            }
+            Self::Config { .. } => ErrorCode::InvalidConfig,
             Self::TooManyTopics { .. } | Self::TooManyPartitions { .. } => {
                 ErrorCode::PolicyViolation
             }

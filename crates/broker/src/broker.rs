@@ -18,9 +18,10 @@ use crate::groups::coordinator::Coordinator;
 use crate::groups::group::GroupPolicy;
 use crate::identity::Identity;
 use crate::log::flusher::{Flush, Flusher, FlusherThread};
-use crate::log::store::LogBounds;
-use crate::node::Node;
+use crate::node::{Node, wall_clock_ms};
 use crate::offsets::Offsets;
+use crate::stats::{Counters, Stats};
+use crate::topic_config::{Overrides, TopicConfig};
 use crate::topics::{TopicBounds, TopicError, Topics};
 
 /// Partitions of a topic that nobody gave a number.
@@ -28,9 +29,8 @@ const DEFAULT_PARTITIONS: u32 = 1;
 /// Long enough for consumers that are started together to meet in their group's first generation, and not
 /// noticed by anyone. Apache Kafka waits three seconds.
 const INITIAL_REBALANCE_DELAY: Duration = Duration::from_millis(200);
-/// Small enough for retention to free space in time on a small disk, and for a start to check the last one in
-/// well under a second.
-const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+/// Pause between two looks for segments that have been kept long enough.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
 /// Time that connections have to take their last responses, below the ten seconds that supervisors such as
 /// systemd and Kubernetes give at the least.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,8 +53,10 @@ pub struct BrokerConfig {
     pub creates_topics: bool,
     /// When records are made durable.
     pub flush: Flush,
-    /// Bytes at which a new segment is begun.
-    pub segment_bytes: u32,
+    /// How records of a topic are kept unless the topic says otherwise.
+    pub topic_defaults: TopicConfig,
+    /// Pause between two looks for segments that have been kept long enough.
+    pub retention_interval: Duration,
     /// How long a consumer group that starts from nothing waits for more members.
     pub initial_rebalance_delay: Duration,
     /// How much of everything.
@@ -71,7 +73,8 @@ impl BrokerConfig {
             default_partitions: DEFAULT_PARTITIONS,
             creates_topics: true,
             flush: Flush::Always,
-            segment_bytes: SEGMENT_BYTES,
+            topic_defaults: TopicConfig::default(),
+            retention_interval: RETENTION_INTERVAL,
             initial_rebalance_delay: INITIAL_REBALANCE_DELAY,
             bounds: Bounds::default(),
         }
@@ -96,6 +99,7 @@ impl Broker {
         let listen_error = |source| BrokerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
+        let retention_interval = config.retention_interval;
         let opening = tokio::task::spawn_blocking(move || open(&config, advertised));
         let (node, flusher) =
             opening.await.map_err(|error| BrokerError::Thread(error.into()))??;
@@ -108,7 +112,9 @@ impl Broker {
         info!(%local_addr, advertised, topics = node.topics.all().len(), "the broker listens");
         let accepting = tokio::spawn(accept(Arc::clone(&node), listener));
         let timed = Arc::clone(&node);
-        let keeping_time = tokio::spawn(async move { timed.coordinator.keep_time().await });
+        let keeping_time = tokio::spawn(async move {
+            tokio::join!(timed.coordinator.keep_time(), keep_retention(&timed, retention_interval));
+        });
         Ok(Self { node, local_addr, advertised, accepting, keeping_time, flusher: Some(flusher) })
     }
 
@@ -122,9 +128,14 @@ impl Broker {
         &self.advertised
     }
 
+    /// What the broker has counted and holds.
+    pub fn stats(&self) -> Stats {
+        self.node.stats()
+    }
+
     /// Creates a topic, unless it exists.
     pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BrokerError> {
-        match self.node.create_topic(name, partitions.into()).await {
+        match self.node.create_topic(name, partitions.into(), Overrides::default()).await {
             Ok(_) | Err(TopicError::Exists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -171,11 +182,11 @@ fn open(
     let topic_bounds = TopicBounds {
         topics: bounds.topics,
         partitions: bounds.partitions,
-        log: LogBounds { segment_bytes: config.segment_bytes, producers: bounds.producers },
+        producers: bounds.producers,
     };
-    let topics = Topics::open(dir, topic_bounds, *flush, flusher.clone())?;
+    let topics = Topics::open(dir, topic_bounds, config.topic_defaults, *flush, flusher.clone())?;
     let unusable = |source| BrokerError::Directory { path: dir.clone(), source };
-    let offsets = Offsets::open(dir, *flush, flusher).map_err(unusable)?;
+    let offsets = Offsets::open(dir, *flush, flusher.clone()).map_err(unusable)?;
     let policy = GroupPolicy {
         initial_rebalance_delay: config.initial_rebalance_delay,
         members: bounds.group_members,
@@ -185,6 +196,8 @@ fn open(
         topics: Arc::new(topics),
         offsets,
         coordinator: Coordinator::new(policy, bounds.groups),
+        flusher,
+        counters: Counters::default(),
         bounds: bounds.clone(),
         default_partitions: config.default_partitions,
         creates_topics: config.creates_topics,
@@ -214,12 +227,15 @@ async fn accept(node: Arc<Node>, listener: TcpListener) {
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            node.counters.connections_refused.add(1);
             warn!(%peer, bound = node.bounds.connections, "too many connections");
             continue;
         };
         let node = Arc::clone(&node);
         connections.spawn(async move {
-            connection::serve(node, stream, peer).await;
+            node.counters.connections.add(1);
+            connection::serve(&node, stream, peer).await;
+            node.counters.connections_ended.add(1);
             drop(slot);
         });
     }
@@ -229,5 +245,23 @@ async fn accept(node: Arc<Node>, listener: TcpListener) {
         warn!("some connections did not end in time and are cut off");
         // Until the last of them is gone it holds the directory's lock.
         connections.shutdown().await;
+    }
+}
+
+/// Removes what has been kept long enough, again and again.
+async fn keep_retention(node: &Node, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        let topics = node.topics.all();
+        let enforcing = tokio::task::spawn_blocking(move || {
+            for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+                if let Err(error) = partition.enforce_retention(wall_clock_ms()) {
+                    warn!(%error, "records stay longer than they should");
+                }
+            }
+        });
+        if let Err(error) = enforcing.await {
+            warn!(%error, "retention was not enforced");
+        }
     }
 }

@@ -69,8 +69,8 @@ enum Pending {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(node: Arc<Node>, stream: TcpStream, peer: SocketAddr) {
-    let end = match run(&node, stream, peer).await {
+pub(crate) async fn serve(node: &Node, stream: TcpStream, peer: SocketAddr) {
+    let end = match run(node, stream, peer).await {
         Ok(()) => End::Closed,
         Err(end) => end,
     };
@@ -139,6 +139,7 @@ enum Request {
 }
 
 fn take_apart(node: &Node, frame: Bytes) -> Result<Request, End> {
+    node.counters.requests.add(1);
     let mut reader = Reader::new(frame);
     let header = RequestHeader::read(&mut reader)?;
     let RequestHeader { version, correlation_id, .. } = header;

@@ -8,15 +8,16 @@
 //! Producer ids are reserved in blocks, so that a restart repeats none and writes the file rarely.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use crate::error::BrokerError;
-use crate::log::segment::sync_dir;
+use crate::files;
 
+const FILE: &str = "identity";
 const FORMAT: &str = "1";
 /// Producer ids reserved at a time.
 const PRODUCER_BLOCK: i64 = 1000;
@@ -49,15 +50,13 @@ impl Identity {
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        let path = dir.join("identity");
-        let (cluster_id, next) = match fs::read_to_string(&path) {
-            Ok(text) => parse(&text).ok_or(BrokerError::Identity { path })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let cluster_id = Uuid::new_v4().simple().to_string();
-                write(dir, &cluster_id, 0).map_err(unusable)?;
-                (cluster_id, 0)
-            }
-            Err(error) => return Err(unusable(error)),
+        let path = dir.join(FILE);
+        let (cluster_id, next) = if let Some(text) = files::read(&path).map_err(unusable)? {
+            parse(&text).ok_or(BrokerError::Identity { path })?
+        } else {
+            let cluster_id = Uuid::new_v4().simple().to_string();
+            write(dir, &cluster_id, 0).map_err(unusable)?;
+            (cluster_id, 0)
         };
         let producers = Mutex::new(ProducerIds { next, reserved: next });
         Ok(Self { dir: dir.to_owned(), cluster_id, producers, _lock: lock })
@@ -76,12 +75,8 @@ impl Identity {
 }
 
 fn write(dir: &Path, cluster_id: &str, producers: i64) -> io::Result<()> {
-    let unfinished = dir.join("identity.unfinished");
-    let mut file = File::create(&unfinished)?;
-    write!(file, "format {FORMAT}\ncluster {cluster_id}\nproducers {producers}\n")?;
-    file.sync_all()?;
-    fs::rename(&unfinished, dir.join("identity"))?;
-    sync_dir(dir)
+    let text = format!("format {FORMAT}\ncluster {cluster_id}\nproducers {producers}\n");
+    files::replace(dir, FILE, &text)
 }
 
 fn parse(text: &str) -> Option<(String, i64)> {

@@ -19,14 +19,15 @@
 //! # }
 //! ```
 //!
-//! One connection is one task ([`connection`]); one thread makes logs durable ([`log::flusher`]); one task
-//! keeps the consumer groups' time ([`groups::coordinator`]).
+//! One connection is one task (`connection`); one thread makes logs durable (`log::flusher`); one task keeps
+//! the consumer groups' time (`groups::coordinator`) and removes what has been kept long enough.
 
 mod apis;
 pub mod bounds;
 mod broker;
 mod connection;
 mod error;
+mod files;
 mod groups;
 mod identity;
 mod log;
@@ -34,9 +35,13 @@ mod node;
 mod offsets;
 mod producers;
 mod protocol;
+mod stats;
+mod topic_config;
 mod topics;
 
 pub use bounds::Bounds;
 pub use broker::{Broker, BrokerConfig};
 pub use error::BrokerError;
 pub use log::flusher::Flush;
+pub use stats::Stats;
+pub use topic_config::TopicConfig;

@@ -3,6 +3,7 @@
 //! ```text
 //! <partition>/00000000000000000000.log     batches; only base offset and leader epoch differ from what was sent
 //! <partition>/00000000000000000000.seal    written once the segment is full and durable: index, producers, CRC
+//! <partition>/start                         the first offset that counts, where it is not a segment's first
 //! <partition>/00000000000000052100.log     the active segment: appended to, checked at every start
 //! ```
 //!
@@ -17,6 +18,7 @@ pub(crate) mod index;
 pub(crate) mod partition;
 pub(crate) mod read;
 pub(crate) mod recovery;
+pub(crate) mod retention;
 pub(crate) mod segment;
 pub(crate) mod store;
 

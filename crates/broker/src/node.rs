@@ -9,7 +9,10 @@ use tokio::sync::watch;
 use crate::bounds::Bounds;
 use crate::groups::coordinator::Coordinator;
 use crate::identity::Identity;
+use crate::log::flusher::Flusher;
 use crate::offsets::Offsets;
+use crate::stats::{Counters, Stats};
+use crate::topic_config::Overrides;
 use crate::topics::{Topic, TopicError, Topics};
 
 /// The only broker of its cluster.
@@ -22,6 +25,8 @@ pub(crate) struct Node {
     pub(crate) topics: Arc<Topics>,
     pub(crate) offsets: Arc<Offsets>,
     pub(crate) coordinator: Coordinator,
+    pub(crate) flusher: Flusher,
+    pub(crate) counters: Counters,
     pub(crate) bounds: Bounds,
     pub(crate) default_partitions: u32,
     pub(crate) creates_topics: bool,
@@ -41,6 +46,28 @@ pub(crate) struct Client {
 }
 
 impl Node {
+    pub(crate) fn stats(&self) -> Stats {
+        let topics = self.topics.all();
+        let partitions = || topics.iter().flat_map(|topic| &topic.partitions);
+        let (counters, syncs) = (&self.counters, self.flusher.counters());
+        Stats {
+            connections: counters.connections.get() - counters.connections_ended.get(),
+            connections_total: counters.connections.get(),
+            connections_refused_total: counters.connections_refused.get(),
+            requests_total: counters.requests.get(),
+            topics: topics.len() as u64,
+            partitions: partitions().count() as u64,
+            log_bytes: partitions().map(|partition| partition.size()).sum(),
+            groups: self.coordinator.inspect_all(|_, _| ()).len() as u64,
+            records_in_total: counters.records_in.get(),
+            bytes_in_total: counters.bytes_in.get(),
+            batches_refused_total: counters.batches_refused.get(),
+            bytes_out_total: counters.bytes_out.get(),
+            syncs_total: syncs.syncs.get(),
+            syncs_failed_total: syncs.failures.get(),
+        }
+    }
+
     /// The host and port at which this client reaches the broker.
     pub(crate) fn address_for(&self, client: &Client) -> (String, i32) {
         match &self.advertised {
@@ -49,23 +76,31 @@ impl Node {
         }
     }
 
-    /// Creates a topic off the runtime's threads, because that waits for the disk.
+    /// Creates a topic with what is set for it.
     pub(crate) async fn create_topic(
         &self,
         name: &str,
         partitions: i64,
+        overrides: Overrides,
     ) -> Result<Arc<Topic>, TopicError> {
-        let (topics, name) = (Arc::clone(&self.topics), name.to_owned());
-        let creating = tokio::task::spawn_blocking(move || topics.create(&name, partitions));
-        creating.await.expect("creating a topic does not panic and is not cancelled")
+        let name = name.to_owned();
+        self.change_topics(move |topics| topics.create(&name, partitions, &overrides)).await
+    }
+
+    /// Changes the catalogue off the runtime's threads, because that waits for the disk.
+    pub(crate) async fn change_topics<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Topics) -> Result<T, TopicError> + Send + 'static,
+    ) -> Result<T, TopicError> {
+        let topics = Arc::clone(&self.topics);
+        let changing = tokio::task::spawn_blocking(move || change(&topics));
+        changing.await.expect("changing topics does not panic and is not cancelled")
     }
 
     /// Deletes a topic and the offsets committed for it.
     pub(crate) async fn delete_topic(&self, name: &str) -> Result<(), TopicError> {
-        let topics = Arc::clone(&self.topics);
         let owned = name.to_owned();
-        let deleting = tokio::task::spawn_blocking(move || topics.delete(&owned));
-        deleting.await.expect("deleting a topic does not panic and is not cancelled")?;
+        self.change_topics(move |topics| topics.delete(&owned)).await?;
         // Offsets that stay behind for want of disk space are out of range in a new topic of that name.
         let _ = self.offsets.remove(|_, (topic, _), _| topic == name);
         Ok(())

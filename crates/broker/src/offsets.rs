@@ -21,8 +21,8 @@ use bytes::{Buf, BufMut};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::files::sync_dir;
 use crate::log::flusher::{Durable, Flush, Flusher};
-use crate::log::segment::sync_dir;
 
 /// Below this size the file is not worth being written anew.
 const COMPACT_FROM_BYTES: u64 = 1024 * 1024;
@@ -209,6 +209,7 @@ impl Durable for Offsets {
             (Arc::clone(&state.file), state.size)
         };
         let synced = file.sync_data();
+        self.flusher.count(&synced);
         let mut state = self.lock();
         if state.is_failed {
             return;

@@ -21,6 +21,7 @@ pub(crate) mod schema;
 
 pub(crate) mod admin;
 pub(crate) mod cluster;
+pub(crate) mod configs;
 pub(crate) mod fetch;
 pub(crate) mod groups;
 pub(crate) mod offsets;

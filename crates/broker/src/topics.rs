@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! topics/<name>/<partition>/…      the log of a partition
+//! topics/<name>/config             what was set for the topic
 //! staging/…                        topics being created or removed; emptied at every start
 //! ```
 //!
@@ -16,12 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use uuid::Uuid;
 
+use crate::files::{self, sync_dir};
 use crate::log::flusher::{Flush, Flusher};
 use crate::log::partition::Partition;
 use crate::log::recovery::OpenError;
-use crate::log::segment::sync_dir;
-use crate::log::store::LogBounds;
+use crate::log::store::LogConfig;
+use crate::topic_config::{ConfigError, Overrides, TopicConfig};
 
+const CONFIG: &str = "config";
 /// Longest name: with the directory of a partition it stays a legal file name everywhere.
 const MAX_NAME_BYTES: usize = 249;
 
@@ -45,6 +48,10 @@ pub(crate) enum TopicError {
         "{partitions} partitions for topic `{name}` would make more than the {bound} allowed in all"
     )]
     TooManyPartitions { name: String, partitions: i64, bound: usize },
+    #[error("topic `{name}` has {has} partitions; {partitions} would not be more")]
+    NotMorePartitions { name: String, has: usize, partitions: i64 },
+    #[error("topic `{name}`: {source}")]
+    Config { name: String, source: ConfigError },
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("{path}: {source}")]
@@ -54,6 +61,9 @@ pub(crate) enum TopicError {
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) name: String,
+    pub(crate) overrides: Overrides,
+    /// The defaults and the overrides together.
+    pub(crate) config: TopicConfig,
     pub(crate) partitions: Vec<Arc<Partition>>,
 }
 
@@ -63,12 +73,13 @@ impl Topic {
     }
 }
 
-/// What bounds the catalogue and each of its logs.
+/// What bounds the catalogue and its logs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TopicBounds {
     pub(crate) topics: usize,
     pub(crate) partitions: usize,
-    pub(crate) log: LogBounds,
+    /// Idempotent producers of a partition.
+    pub(crate) producers: usize,
 }
 
 #[derive(Debug)]
@@ -76,6 +87,7 @@ pub(crate) struct Topics {
     dir: PathBuf,
     staging: PathBuf,
     bounds: TopicBounds,
+    defaults: TopicConfig,
     flush: Flush,
     flusher: Flusher,
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
@@ -88,6 +100,7 @@ impl Topics {
     pub(crate) fn open(
         dir: &Path,
         bounds: TopicBounds,
+        defaults: TopicConfig,
         flush: Flush,
         flusher: Flusher,
     ) -> Result<Self, TopicError> {
@@ -95,6 +108,7 @@ impl Topics {
             dir: dir.join("topics"),
             staging: dir.join("staging"),
             bounds,
+            defaults,
             flush,
             flusher,
             by_name: RwLock::default(),
@@ -121,18 +135,39 @@ impl Topics {
 
     fn open_topic(&self, name: &str) -> Result<Topic, TopicError> {
         let dir = self.dir.join(name);
-        let mut partitions = Vec::new();
-        while dir.join(partitions.len().to_string()).is_dir() {
-            let dir = dir.join(partitions.len().to_string());
-            let (log, flusher) = (self.bounds.log, self.flusher.clone());
-            partitions.push(Partition::open(&dir, log, self.flush, flusher)?);
+        let text = files::read(&dir.join(CONFIG)).map_err(at(&dir))?.unwrap_or_default();
+        let overrides = Overrides::from_text(&text)
+            .map_err(|source| TopicError::Config { name: name.to_owned(), source })?;
+        let mut topic = Topic {
+            name: name.to_owned(),
+            config: overrides.over(&self.defaults),
+            overrides,
+            partitions: Vec::new(),
+        };
+        while dir.join(topic.partitions.len().to_string()).is_dir() {
+            topic.partitions.push(self.open_partition(&topic)?);
         }
-        Ok(Topic { name: name.to_owned(), partitions })
+        Ok(topic)
+    }
+
+    /// Opens a topic's next partition.
+    fn open_partition(&self, topic: &Topic) -> Result<Arc<Partition>, TopicError> {
+        let dir = self.dir.join(&topic.name).join(topic.partitions.len().to_string());
+        let config = self.log_config(topic.config);
+        Ok(Partition::open(&dir, config, self.flush, self.flusher.clone())?)
+    }
+
+    fn log_config(&self, topic: TopicConfig) -> LogConfig {
+        LogConfig { topic, producers: self.bounds.producers }
     }
 
     /// The map is whole before and after each change, so a panic in between harms nothing.
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Topic>>> {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn defaults(&self) -> &TopicConfig {
+        &self.defaults
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -163,16 +198,32 @@ impl Topics {
         if self.bounds.topics <= by_name.len() {
             return Err(TopicError::TooManyTopics { name, bound: self.bounds.topics });
         }
+        self.check_room(&by_name, name, partitions, partitions)
+    }
+
+    /// Whether there is room for `more` partitions, which would give the topic `partitions`.
+    fn check_room(
+        &self,
+        by_name: &BTreeMap<String, Arc<Topic>>,
+        name: String,
+        partitions: i64,
+        more: i64,
+    ) -> Result<(), TopicError> {
         let existing: usize = by_name.values().map(|topic| topic.partitions.len()).sum();
         let bound = self.bounds.partitions;
-        let all = usize::try_from(partitions).ok().and_then(|more| existing.checked_add(more));
+        let all = usize::try_from(more).ok().and_then(|more| existing.checked_add(more));
         if all.is_none_or(|all| bound < all) {
             return Err(TopicError::TooManyPartitions { name, partitions, bound });
         }
         Ok(())
     }
 
-    pub(crate) fn create(&self, name: &str, partitions: i64) -> Result<Arc<Topic>, TopicError> {
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        partitions: i64,
+        overrides: &Overrides,
+    ) -> Result<Arc<Topic>, TopicError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_create(name, partitions)?;
         let staged = self.staging.join(Uuid::new_v4().to_string());
@@ -180,20 +231,76 @@ impl Topics {
             let dir = staged.join(partition.to_string());
             fs::create_dir_all(&dir).map_err(at(&dir))?;
         }
-        sync_dir(&staged).map_err(at(&staged))?;
+        files::replace(&staged, CONFIG, &overrides.to_text()).map_err(at(&staged))?;
         let dir = self.dir.join(name);
         fs::rename(&staged, &dir).map_err(at(&dir))?;
         sync_dir(&self.dir).map_err(at(&self.dir))?;
-        let topic = Arc::new(self.open_topic(name)?);
+        Ok(self.publish(self.open_topic(name)?))
+    }
+
+    fn publish(&self, topic: Topic) -> Arc<Topic> {
+        let topic = Arc::new(topic);
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        by_name.insert(name.to_owned(), Arc::clone(&topic));
-        Ok(topic)
+        by_name.insert(topic.name.clone(), Arc::clone(&topic));
+        topic
+    }
+
+    /// Whether a topic could have that many partitions, without giving it them.
+    pub(crate) fn check_grow(&self, name: &str, partitions: i64) -> Result<(), TopicError> {
+        let topic = self.known(name)?;
+        let (name, has) = (name.to_owned(), topic.partitions.len());
+        let more = partitions - has as i64;
+        if more < 1 {
+            return Err(TopicError::NotMorePartitions { name, has, partitions });
+        }
+        self.check_room(&self.read(), name, partitions, more)
+    }
+
+    /// Gives a topic more partitions. After a crash it may have some of them.
+    pub(crate) fn grow(&self, name: &str, partitions: i64) -> Result<(), TopicError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_grow(name, partitions)?;
+        let old = self.known(name)?;
+        let Topic { name, overrides, config, partitions: existing } = &*old;
+        let mut topic = Topic {
+            name: name.clone(),
+            overrides: overrides.clone(),
+            config: *config,
+            partitions: existing.clone(),
+        };
+        let dir = self.dir.join(name);
+        while (topic.partitions.len() as i64) < partitions {
+            let dir = dir.join(topic.partitions.len().to_string());
+            fs::create_dir_all(&dir).map_err(at(&dir))?;
+            topic.partitions.push(self.open_partition(&topic)?);
+        }
+        sync_dir(&dir).map_err(at(&dir))?;
+        self.publish(topic);
+        Ok(())
+    }
+
+    /// Changes what is set for a topic.
+    pub(crate) fn configure(&self, name: &str, overrides: Overrides) -> Result<(), TopicError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.known(name)?;
+        let dir = self.dir.join(name);
+        files::replace(&dir, CONFIG, &overrides.to_text()).map_err(at(&dir))?;
+        let config = overrides.over(&self.defaults);
+        let (name, partitions) = (name.to_owned(), old.partitions.clone());
+        for partition in &partitions {
+            partition.configure(self.log_config(config));
+        }
+        self.publish(Topic { name, overrides, config, partitions });
+        Ok(())
+    }
+
+    fn known(&self, name: &str) -> Result<Arc<Topic>, TopicError> {
+        self.get(name).ok_or_else(|| TopicError::Unknown { name: name.to_owned() })
     }
 
     pub(crate) fn delete(&self, name: &str) -> Result<(), TopicError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown = || TopicError::Unknown { name: name.to_owned() };
-        let topic = self.get(name).ok_or_else(unknown)?;
+        let topic = self.known(name)?;
         let staged = self.staging.join(Uuid::new_v4().to_string());
         let dir = self.dir.join(name);
         fs::rename(&dir, &staged).map_err(at(&dir))?;

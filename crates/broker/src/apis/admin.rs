@@ -1,13 +1,18 @@
-//! `CreateTopics` and `DeleteTopics`.
+//! `CreateTopics`, `DeleteTopics` and `CreatePartitions`.
 
 use tracing::info;
 
-use crate::node::Node;
+use super::configs;
+use crate::node::{NODE_ID, Node};
 use crate::protocol::ErrorCode;
 use crate::protocol::admin::{
-    CreatableTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic, DeleteTopicsRequest,
-    DeleteTopicsResponse, DeletedTopic,
+    CreatableTopic, CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsResult,
+    CreatePartitionsTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
+    CreatedTopicConfig, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic,
+    PartitionAssignment,
 };
+use crate::topic_config::Overrides;
+use crate::topics::TopicError;
 
 /// Stands for "the broker's default" in a request.
 const DEFAULT: i32 = -1;
@@ -21,10 +26,10 @@ pub(crate) async fn create_topics(
         let created = create(node, &topic, request.validate_only).await;
         let mut response = CreatedTopic { name: topic.name, ..CreatedTopic::default() };
         match created {
-            Ok(partitions) => {
+            Ok((partitions, overrides)) => {
                 response.num_partitions = partitions as i32;
                 response.replication_factor = 1;
-                response.configs = Some(Vec::new());
+                response.configs = Some(describe(node, &overrides));
             }
             Err((code, message)) => {
                 (response.error_code, response.error_message) = (code, Some(message));
@@ -35,26 +40,43 @@ pub(crate) async fn create_topics(
     CreateTopicsResponse { throttle_time_ms: 0, topics }
 }
 
-/// Creates a topic, or checks whether it could be, and returns its number of partitions.
+/// Creates a topic, or checks whether it could be, and returns its number of partitions and what is set.
 async fn create(
     node: &Node,
     topic: &CreatableTopic,
     validate_only: bool,
-) -> Result<i64, (ErrorCode, String)> {
+) -> Result<(i64, Overrides), (ErrorCode, String)> {
     let partitions = partitions_of(node, topic)?;
-    let refused = |error: crate::topics::TopicError| (error.code(), error.to_string());
+    let settings = topic.configs.iter().map(|entry| (entry.name.as_str(), entry.value.as_deref()));
+    let overrides = configs::overrides(settings)
+        .map_err(|error| (ErrorCode::InvalidConfig, error.to_string()))?;
+    let refused = |error: TopicError| (error.code(), error.to_string());
     if validate_only {
         node.topics.check_create(&topic.name, partitions).map_err(refused)?;
     } else {
-        node.create_topic(&topic.name, partitions).await.map_err(refused)?;
+        let created = node.create_topic(&topic.name, partitions, overrides.clone()).await;
+        created.map_err(refused)?;
         info!(topic = topic.name, partitions, "created a topic");
     }
-    Ok(partitions)
+    Ok((partitions, overrides))
+}
+
+fn describe(node: &Node, overrides: &Overrides) -> Vec<CreatedTopicConfig> {
+    let config = overrides.over(node.topics.defaults());
+    let described = configs::describe_values(&config, Some(overrides)).into_iter();
+    let created = described.map(|described| CreatedTopicConfig {
+        name: described.name,
+        value: described.value,
+        read_only: described.read_only,
+        config_source: described.config_source,
+        is_sensitive: described.is_sensitive,
+    });
+    created.collect()
 }
 
 fn partitions_of(node: &Node, topic: &CreatableTopic) -> Result<i64, (ErrorCode, String)> {
     if !topic.assignments.is_empty() {
-        let is_ours = |brokers: &[i32]| brokers == [crate::node::NODE_ID];
+        let is_ours = |brokers: &[i32]| brokers == [NODE_ID];
         let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.partition_index).collect();
         indexes.sort_unstable();
         let are_consecutive = indexes.iter().zip(0..).all(|(&index, nth)| index == nth);
@@ -91,4 +113,33 @@ pub(crate) async fn delete_topics(
         responses.push(DeletedTopic { name, error_code, error_message });
     }
     DeleteTopicsResponse { throttle_time_ms: 0, responses }
+}
+
+pub(crate) async fn create_partitions(
+    node: &Node,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let mut results = Vec::new();
+    for CreatePartitionsTopic { name, count, assignments } in request.topics {
+        let is_ours = |assignment: &PartitionAssignment| assignment.broker_ids == [NODE_ID];
+        if !assignments.iter().flatten().all(is_ours) {
+            let error_code = ErrorCode::InvalidReplicaAssignment;
+            let message = format!("partitions have to be assigned to broker {NODE_ID} alone");
+            let error_message = Some(message);
+            results.push(CreatePartitionsResult { name, error_code, error_message });
+            continue;
+        }
+        let owned = name.clone();
+        let grown = if request.validate_only {
+            node.topics.check_grow(&owned, count.into())
+        } else {
+            node.change_topics(move |topics| topics.grow(&owned, count.into())).await
+        };
+        let (error_code, error_message) = match grown {
+            Ok(()) => (ErrorCode::None, None),
+            Err(error) => (error.code(), Some(error.to_string())),
+        };
+        results.push(CreatePartitionsResult { name, error_code, error_message });
+    }
+    CreatePartitionsResponse { throttle_time_ms: 0, results }
 }

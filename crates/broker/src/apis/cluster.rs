@@ -10,6 +10,7 @@ use crate::protocol::cluster::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
 use crate::protocol::{Api, ErrorCode};
+use crate::topic_config::Overrides;
 use crate::topics::{Topic, TopicError};
 
 const GROUP_KEY: i8 = 0;
@@ -64,7 +65,7 @@ async fn find_or_create(node: &Node, asked: MetadataRequestTopic, creates: bool)
         return describe(&topic);
     }
     let found = if creates {
-        node.create_topic(&name, node.default_partitions.into()).await
+        node.create_topic(&name, node.default_partitions.into(), Overrides::default()).await
     } else {
         Err(TopicError::Unknown { name: name.clone() })
     };

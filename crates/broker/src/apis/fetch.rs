@@ -45,7 +45,7 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
         }
     }
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(node.bounds.fetch_bytes);
-    let mut budget = Budget { left: max_bytes, is_first: true };
+    let mut budget = Budget { left: max_bytes, used: 0 };
     let topics = request.topics.into_iter().zip(wanted);
     let responses = topics
         .map(|(topic, wanted)| FetchTopicResponse {
@@ -53,6 +53,7 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
             partitions: wanted.iter().map(|wanted| wanted.read(&mut budget)).collect(),
         })
         .collect();
+    node.counters.bytes_out.add(budget.used as u64);
     FetchResponse { responses, ..FetchResponse::default() }
 }
 
@@ -69,7 +70,7 @@ struct Wanted {
 #[derive(Debug)]
 struct Budget {
     left: usize,
-    is_first: bool,
+    used: usize,
 }
 
 impl Wanted {
@@ -96,7 +97,7 @@ impl Wanted {
             response.error_code = ErrorCode::UnknownTopicOrPartition;
             return response;
         };
-        let oversize = if budget.is_first { Oversize::Return } else { Oversize::Skip };
+        let oversize = if budget.used == 0 { Oversize::Return } else { Oversize::Skip };
         let max_bytes = self.max_bytes.min(budget.left);
         match partition.read(self.offset, max_bytes, oversize) {
             Ok((Watermarks { start, high }, records)) => {
@@ -104,7 +105,7 @@ impl Wanted {
                 response.last_stable_offset = high;
                 response.log_start_offset = start;
                 budget.left = budget.left.saturating_sub(records.len());
-                budget.is_first &= records.is_empty();
+                budget.used += records.len();
                 response.records = Some(records);
             }
             Err(error) => {

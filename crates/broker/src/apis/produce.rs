@@ -44,9 +44,13 @@ pub(crate) fn append(node: &Node, request: ProduceRequest) -> PendingProduce {
         )),
         acks => Some((ErrorCode::InvalidRequiredAcks, format!("acks {acks} is not -1, 0 or 1"))),
     };
-    let append_one = |topic: &str, index: i32, records: Option<Bytes>| match &refusal {
-        Some((code, message)) => Err(Refusal { code: *code, message: message.clone() }),
-        None => append_batch(node, topic, index, records),
+    let append_one = |topic: &str, index: i32, records: Option<Bytes>| {
+        let appended = match &refusal {
+            Some((code, message)) => Err(Refusal { code: *code, message: message.clone() }),
+            None => append_batch(node, topic, index, records),
+        };
+        node.counters.batches_refused.add(appended.is_err().into());
+        appended
     };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
@@ -70,25 +74,31 @@ fn append_batch(
         debug!(topic, partition = index, %message, "a batch is refused");
         Refusal { code, message }
     };
-    let partition = node.topics.partition(topic, index).ok_or_else(|| {
+    let found = node.topics.get(topic);
+    let partition = found.as_ref().and_then(|topic| topic.partition(index).map(|p| (topic, p)));
+    let (found, partition) = partition.ok_or_else(|| {
         refuse(ErrorCode::UnknownTopicOrPartition, format!("no partition {index} of `{topic}`"))
     })?;
     let records = records.unwrap_or_default();
-    let bound = node.bounds.batch_bytes;
+    let bound = node.bounds.batch_bytes.min(found.config.max_batch_bytes as usize);
     if bound < records.len() {
         let message = format!("a batch of {} bytes; {bound} are allowed", records.len());
         return Err(refuse(ErrorCode::MessageTooLarge, message));
     }
     let batch =
         NewBatch::check(records).map_err(|error| refuse(error.code(), error.to_string()))?;
-    partition.append(batch).map_err(|error| {
+    let (records, bytes) = (batch.header.record_count as u64, batch.header.size as u64);
+    let appended = partition.append(batch).map_err(|error| {
         if let PartitionError::Append(_) = error
             && error.code() == ErrorCode::KafkaStorageError
         {
             error!(topic, partition = index, %error, "a batch cannot be written");
         }
         refuse(error.code(), error.to_string())
-    })
+    })?;
+    node.counters.records_in.add(records);
+    node.counters.bytes_in.add(bytes);
+    Ok(appended)
 }
 
 impl BatchError {

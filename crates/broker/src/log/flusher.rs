@@ -8,6 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::stats::SyncCounters;
+
 /// When appended records are made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flush {
@@ -34,6 +36,7 @@ enum Job {
 #[derive(Debug, Clone)]
 pub(crate) struct Flusher {
     jobs: mpsc::Sender<Job>,
+    counters: Arc<SyncCounters>,
 }
 
 /// The running thread.
@@ -49,13 +52,24 @@ impl Flusher {
         let thread = thread::Builder::new()
             .name("broker-flusher".to_owned())
             .spawn(move || run(&queue, flush))?;
-        Ok((Self { jobs: jobs.clone() }, FlusherThread { jobs, thread }))
+        let flusher = Self { jobs: jobs.clone(), counters: Arc::default() };
+        Ok((flusher, FlusherThread { jobs, thread }))
     }
 
     /// One that syncs nothing, for tests that do so themselves.
     #[cfg(test)]
     pub(crate) fn stopped() -> Self {
-        Self { jobs: mpsc::channel().0 }
+        Self { jobs: mpsc::channel().0, counters: Arc::default() }
+    }
+
+    pub(crate) fn counters(&self) -> &SyncCounters {
+        &self.counters
+    }
+
+    /// Takes note of a sync and how it went.
+    pub(crate) fn count<T, E>(&self, result: &Result<T, E>) {
+        self.counters.syncs.add(1);
+        self.counters.failures.add(result.is_err().into());
     }
 
     /// Asks for a sync soon. After the thread has stopped this does nothing, and nothing is acknowledged.

@@ -20,7 +20,7 @@ use super::batch::NewBatch;
 use super::flusher::{Durable, Flush, Flusher};
 use super::read::{Oversize, Target};
 use super::recovery::{OpenError, Trust};
-use super::store::{AppendError, Appended, Log, LogBounds};
+use super::store::{AppendError, Appended, Log, LogConfig};
 
 /// Pause between two attempts to open a failed log again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub(crate) enum PartitionError {
     Deleted,
     #[error("offset {offset} is outside [{start}, {end}]")]
     OutOfRange { offset: i64, start: i64, end: i64 },
+    #[error("removing records from {path}: {source}")]
+    Retain { path: PathBuf, source: std::io::Error },
     #[error("reading {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
 }
@@ -43,7 +45,6 @@ pub(crate) enum PartitionError {
 #[derive(Debug)]
 pub(crate) struct Partition {
     dir: PathBuf,
-    bounds: LogBounds,
     flush: Flush,
     flusher: Flusher,
     this: Weak<Self>,
@@ -52,6 +53,7 @@ pub(crate) struct Partition {
 
 #[derive(Debug)]
 struct State {
+    config: LogConfig,
     health: Health,
     high_watermark: watch::Sender<i64>,
     is_queued: bool,
@@ -92,17 +94,16 @@ impl Partition {
     /// Opens the log in `dir`, which has to exist.
     pub(crate) fn open(
         dir: &Path,
-        bounds: LogBounds,
+        config: LogConfig,
         flush: Flush,
         flusher: Flusher,
     ) -> Result<Arc<Self>, OpenError> {
-        let log = Log::open(dir, Trust::WholeBatches, bounds)?;
+        let log = Log::open(dir, Trust::WholeBatches, config)?;
         let high_watermark = watch::Sender::new(log.next_offset());
-        let state =
-            State { health: Health::Sound(Box::new(log)), high_watermark, is_queued: false };
+        let health = Health::Sound(Box::new(log));
+        let state = State { config, health, high_watermark, is_queued: false };
         Ok(Arc::new_cyclic(|this| Self {
             dir: dir.to_owned(),
-            bounds,
             flush,
             flusher,
             this: Weak::clone(this),
@@ -167,7 +168,7 @@ impl Partition {
 
     /// Opens a failed log again, cut back to what is durable.
     fn reopen(&self, state: &mut State, durable: i64, start: i64) {
-        match Log::open(&self.dir, Trust::Below(durable), self.bounds) {
+        match Log::open(&self.dir, Trust::Below(durable), state.config) {
             Ok(log) => {
                 info!(dir = %self.dir.display(), offset = durable, "a failed log was opened again");
                 state.high_watermark.send_replace(log.next_offset());
@@ -187,6 +188,62 @@ impl Partition {
         let mut state = self.lock();
         let Health::Sound(log) = &mut state.health else { panic!("the log is sound") };
         log.replace_file(file)
+    }
+
+    /// Changes how the log is kept from then on.
+    pub(crate) fn configure(&self, config: LogConfig) {
+        let mut state = self.lock();
+        state.config = config;
+        if let Health::Sound(log) = &mut state.health {
+            log.configure(config);
+        }
+    }
+
+    /// Removes what has been kept long enough. Blocks.
+    pub(crate) fn enforce_retention(&self, now_ms: i64) -> Result<(), PartitionError> {
+        let failed = |source| PartitionError::Retain { path: self.dir.clone(), source };
+        let retired = {
+            let mut state = self.lock();
+            let high = *state.high_watermark.borrow();
+            let Health::Sound(log) = &mut state.health else { return Ok(()) };
+            let retired = log.retire(high, now_ms).map_err(failed)?;
+            // The active segment may have been closed.
+            self.queue(&mut state);
+            retired
+        };
+        for segment in retired {
+            segment.remove().map_err(failed)?;
+            info!(segment = %segment.path.display(), "removed a segment");
+        }
+        Ok(())
+    }
+
+    /// Deletes the records before `offset`, or all there are for -1, and returns the first that is left.
+    /// Blocks.
+    pub(crate) fn delete_before(&self, offset: i64) -> Result<i64, PartitionError> {
+        let mut state = self.lock();
+        let end = *state.high_watermark.borrow();
+        let log = match &mut state.health {
+            Health::Sound(log) => log,
+            Health::Failed { .. } => return Err(PartitionError::Failed),
+            Health::Deleted => return Err(PartitionError::Deleted),
+        };
+        let start = log.start_offset();
+        let offset = if offset == -1 { end } else { offset };
+        if offset < 0 || end < offset {
+            return Err(PartitionError::OutOfRange { offset, start, end });
+        }
+        let failed = |source| PartitionError::Retain { path: self.dir.clone(), source };
+        log.delete_before(offset).map_err(failed)?;
+        Ok(log.start_offset())
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.lock().health {
+            Health::Sound(log) => log.size(),
+            _ => 0,
+        }
     }
 
     /// Ends all use of the log, before its files are removed.
@@ -237,20 +294,29 @@ impl Partition {
             let plan = (offset < high).then(|| log.plan(Target::Offset(offset), high)).flatten();
             (Watermarks { start, high }, plan)
         };
-        let batches = plan.map(|plan| plan.read(offset, max_bytes, oversize)).transpose();
-        let batches = batches.map_err(|source| self.read_error(source))?.unwrap_or_default();
-        Ok((watermarks, batches))
+        match plan.map(|plan| plan.read(offset, max_bytes, oversize)).transpose() {
+            Ok(batches) => Ok((watermarks, batches.unwrap_or_default())),
+            Err(source) => {
+                // Retention may have removed the segment since it was planned for.
+                let Watermarks { start, high: end } = self.watermarks()?;
+                if offset < start {
+                    return Err(PartitionError::OutOfRange { offset, start, end });
+                }
+                Err(self.read_error(source))
+            }
+        }
     }
 
     /// The first record that is not older than `timestamp`: its offset and timestamp.
     pub(crate) fn find(&self, timestamp: i64) -> Result<Option<(i64, i64)>, PartitionError> {
-        let plan = {
+        let (start, plan) = {
             let state = self.lock();
-            let high = *state.high_watermark.borrow();
-            state.sound()?.plan(Target::Timestamp(timestamp), high)
+            let (log, high) = (state.sound()?, *state.high_watermark.borrow());
+            (log.start_offset(), log.plan(Target::Timestamp(timestamp), high))
         };
         let found = plan.map(|plan| plan.find(timestamp)).transpose();
-        Ok(found.map_err(|source| self.read_error(source))?.flatten())
+        let found = found.map_err(|source| self.read_error(source))?.flatten();
+        Ok(found.map(|(offset, timestamp)| (offset.max(start), timestamp)))
     }
 
     /// The newest record's timestamp.
@@ -289,6 +355,7 @@ impl Durable for Partition {
         };
         let next_offset = work.next_offset;
         let result = work.run();
+        self.flusher.count(&result);
         let mut state = self.lock();
         match (result, &mut state.health) {
             (Ok(sealed), Health::Sound(log)) => {

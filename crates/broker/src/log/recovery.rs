@@ -15,8 +15,9 @@ use tracing::warn;
 use super::batch::{BatchHeader, HEADER_BYTES, LEADER_EPOCH};
 use super::index::SparseIndex;
 use super::segment::{
-    Active, Extent, Seal, Sealed, base_offsets, log_path, seal_path, sync_dir, write_seal,
+    Active, Extent, Seal, Sealed, base_offsets, log_path, read_start_offset, seal_path, write_seal,
 };
+use crate::files::{remove_if_there, sync_dir};
 use crate::producers::Producers;
 
 /// Why a log cannot be opened.
@@ -31,6 +32,7 @@ pub(crate) enum OpenError {
 /// A log's parts as they were found.
 #[derive(Debug)]
 pub(crate) struct Recovered {
+    pub(crate) start_offset: i64,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) active: Active,
     pub(crate) producers: Producers,
@@ -61,6 +63,7 @@ pub(crate) fn recover(
     producer_capacity: usize,
 ) -> Result<Recovered, OpenError> {
     let bases = base_offsets(dir).map_err(at(dir))?;
+    let start_offset = read_start_offset(dir).map_err(at(dir))?;
     let mut producers = Producers::default();
     let mut sealed = Vec::new();
     let mut last = None;
@@ -76,7 +79,7 @@ pub(crate) fn recover(
         let scan = Scan::run(&path, base, trust.end(), producer_capacity, &mut producers);
         let scan = scan.map_err(at(&path))?;
         if scan.damage.is_none() && !later.is_empty() {
-            sealed.push(seal_again(&scan, path.clone(), &producers).map_err(at(&path))?);
+            sealed.push(seal_again(scan, path.clone(), &producers).map_err(at(&path))?);
         } else {
             last = Some((path, scan, later));
             break;
@@ -84,7 +87,7 @@ pub(crate) fn recover(
     }
     let Some((path, scan, later)) = last else {
         let active = Active::create(dir, 0).and_then(|active| sync_dir(dir).map(|()| active));
-        return Ok(Recovered { sealed, active: active.map_err(at(dir))?, producers });
+        return Ok(Recovered { start_offset, sealed, active: active.map_err(at(dir))?, producers });
     };
     if let Some(reason) = &scan.damage {
         let position = scan.extent.size;
@@ -100,7 +103,7 @@ pub(crate) fn recover(
     }
     let active = activate(scan, path.clone()).map_err(at(&path))?;
     sync_dir(dir).map_err(at(dir))?;
-    Ok(Recovered { sealed, active, producers })
+    Ok(Recovered { start_offset, sealed, active, producers })
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
@@ -117,23 +120,24 @@ fn activate(scan: Scan, path: PathBuf) -> io::Result<Active> {
     Ok(Active { extent: scan.extent, index: scan.index, file: Arc::new(file), path })
 }
 
-/// Gives a full segment without a seal a new one, with the producers as they were at its end.
-fn seal_again(scan: &Scan, path: PathBuf, producers: &Producers) -> io::Result<Sealed> {
+/// Gives a full segment without a seal a new one, with the producers as they were at its end. If it cannot be
+/// written, on a full disk for instance, the index stays in memory.
+fn seal_again(scan: Scan, path: PathBuf, producers: &Producers) -> io::Result<Sealed> {
+    let Scan { extent, index, damage: _ } = scan;
     File::open(&path)?.sync_all()?;
-    write_seal(&path, &Seal::encode(&scan.extent, &scan.index, producers))?;
-    Ok(Sealed { extent: scan.extent, path, index: None })
+    let index = match write_seal(&path, &Seal::encode(&extent, &index, producers)) {
+        Ok(()) => None,
+        Err(error) => {
+            warn!(path = %path.display(), %error, "writing a seal");
+            Some(Arc::new(index))
+        }
+    };
+    Ok(Sealed { extent, path, index })
 }
 
 fn remove(segment: &Path) -> io::Result<()> {
     remove_if_there(&seal_path(segment))?;
     std::fs::remove_file(segment)
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// One segment file, read from start to end or to the first batch that is not whole.

@@ -14,13 +14,16 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use bytes::{Buf, BufMut};
 
 use super::batch::{BatchHeader, NewBatch};
 use super::index::SparseIndex;
+use crate::files;
 use crate::producers::Producers;
 
+const START: &str = "start";
 const SEAL_MAGIC: u32 = u32::from_be_bytes(*b"seal");
 
 /// What a segment holds.
@@ -87,6 +90,35 @@ pub(crate) struct Sealed {
     pub(crate) path: PathBuf,
     /// In memory until the seal is on disk.
     pub(crate) index: Option<Arc<SparseIndex>>,
+}
+
+impl Sealed {
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        files::remove_if_there(&seal_path(&self.path))?;
+        files::remove_if_there(&self.path)
+    }
+}
+
+/// The newest of a segment's records, or its last write if that is later; in milliseconds since the epoch.
+pub(crate) fn newest_ms(extent: &Extent, path: &Path) -> i64 {
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since_epoch = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let written_ms = since_epoch.map_or(i64::MAX, |since| since.as_millis() as i64);
+    extent.max_timestamp.max(written_ms)
+}
+
+/// The first offset that counts, as [`write_start_offset`] left it.
+pub(crate) fn read_start_offset(dir: &Path) -> io::Result<i64> {
+    let Some(text) = files::read(&dir.join(START))? else { return Ok(0) };
+    text.trim().parse().map_err(|_| {
+        let reason = format!("`{START}` holds `{}` instead of an offset", text.trim());
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    })
+}
+
+/// Writes the first offset that counts, durably and in one step.
+pub(crate) fn write_start_offset(dir: &Path, offset: i64) -> io::Result<()> {
+    files::replace(dir, START, &format!("{offset}\n"))
 }
 
 /// What a seal says.
@@ -164,9 +196,4 @@ pub(crate) fn base_offsets(dir: &Path) -> io::Result<Vec<i64>> {
     }
     bases.sort_unstable();
     Ok(bases)
-}
-
-/// Makes the creation, renaming and removal of a directory's files durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -12,13 +12,17 @@ use std::sync::Arc;
 use super::batch::NewBatch;
 use super::read::{ReadPlan, Source, Target};
 use super::recovery::{OpenError, Recovered, Trust, recover};
-use super::segment::{Active, Extent, Seal, Sealed, sync_dir, write_seal};
+use super::retention::{Kept, Retention};
+use super::segment::{Active, Extent, Seal, Sealed, newest_ms, write_seal, write_start_offset};
+use crate::files::sync_dir;
 use crate::producers::{Producers, SequenceError, Verdict};
+use crate::topic_config::TopicConfig;
 
-/// What bounds a log.
+/// How a log is kept.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LogBounds {
-    pub(crate) segment_bytes: u32,
+pub(crate) struct LogConfig {
+    pub(crate) topic: TopicConfig,
+    /// Idempotent producers that are remembered.
     pub(crate) producers: usize,
 }
 
@@ -46,7 +50,9 @@ pub(crate) struct Appended {
 #[derive(Debug)]
 pub(crate) struct Log {
     dir: PathBuf,
-    bounds: LogBounds,
+    config: LogConfig,
+    /// Records before it were deleted, although their segment may still be there.
+    start_offset: i64,
     sealed: VecDeque<Sealed>,
     active: Active,
     producers: Producers,
@@ -64,11 +70,13 @@ struct PendingSeal {
 }
 
 impl Log {
-    pub(crate) fn open(dir: &Path, trust: Trust, bounds: LogBounds) -> Result<Self, OpenError> {
-        let Recovered { sealed, active, producers } = recover(dir, trust, bounds.producers)?;
+    pub(crate) fn open(dir: &Path, trust: Trust, config: LogConfig) -> Result<Self, OpenError> {
+        let Recovered { start_offset, sealed, active, producers } =
+            recover(dir, trust, config.producers)?;
         Ok(Self {
             dir: dir.to_owned(),
-            bounds,
+            config,
+            start_offset,
             sealed: sealed.into(),
             active,
             producers,
@@ -78,7 +86,12 @@ impl Log {
     }
 
     pub(crate) fn start_offset(&self) -> i64 {
-        self.sealed.front().map_or(self.active.extent.base_offset, |s| s.extent.base_offset)
+        let first = self.sealed.front().map_or(&self.active.extent, |segment| &segment.extent);
+        first.base_offset.max(self.start_offset)
+    }
+
+    pub(crate) fn configure(&mut self, config: LogConfig) {
+        self.config = config;
     }
 
     pub(crate) fn next_offset(&self) -> i64 {
@@ -93,7 +106,8 @@ impl Log {
             return Ok(Appended { base_offset, next_offset });
         }
         let size = self.active.extent.size;
-        let is_full = u64::from(size) + batch.header.size as u64 > self.bounds.segment_bytes.into();
+        let is_full =
+            u64::from(size) + batch.header.size as u64 > self.config.topic.segment_bytes.into();
         if is_full && 0 < size {
             self.roll().map_err(|source| AppendError::Write { path: self.dir.clone(), source })?;
         }
@@ -105,7 +119,7 @@ impl Log {
                 Err(source) => AppendError::Undo { path, source },
             });
         }
-        self.producers.record(&batch.header, self.bounds.producers);
+        self.producers.record(&batch.header, self.config.producers);
         let (base_offset, next_offset) = (batch.header.base_offset, batch.header.next_offset());
         Ok(Appended { base_offset, next_offset })
     }
@@ -126,6 +140,42 @@ impl Log {
         self.sealed.push_back(Sealed { extent, path, index: Some(Arc::new(index)) });
         self.is_dir_unsynced = true;
         Ok(())
+    }
+
+    /// Deletes records before `offset`, durably. Their segments go when the next ones are retired.
+    pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
+        if self.start_offset() < offset {
+            write_start_offset(&self.dir, offset)?;
+            self.start_offset = offset;
+        }
+        Ok(())
+    }
+
+    /// Takes out of the log what has been kept long enough and is before `end_offset`, for the caller to
+    /// remove. An active segment that is old is closed, so that it goes as well.
+    pub(crate) fn retire(&mut self, end_offset: i64, now_ms: i64) -> io::Result<Vec<Sealed>> {
+        let TopicConfig { retention, retention_bytes, .. } = self.config.topic;
+        let retention = Retention { time: retention, bytes: retention_bytes };
+        let Active { extent, path, .. } = &self.active;
+        if 0 < extent.size && retention.is_old(newest_ms(extent, path), now_ms) {
+            self.roll()?;
+        }
+        let start_offset = self.start_offset;
+        let deleted = |sealed: &&Sealed| sealed.extent.next_offset <= start_offset;
+        let deleted = self.sealed.iter().take_while(deleted).count();
+        let durable = |sealed: &&Sealed| sealed.extent.next_offset <= end_offset;
+        let full = self.sealed.iter().take_while(durable).map(|sealed| Kept {
+            bytes: sealed.extent.size.into(),
+            newest_ms: newest_ms(&sealed.extent, &sealed.path),
+        });
+        let expired = retention.expired(full, self.size(), now_ms);
+        Ok(self.sealed.drain(..deleted.max(expired)).collect())
+    }
+
+    /// Bytes of all segments.
+    pub(crate) fn size(&self) -> u64 {
+        let sealed: u64 = self.sealed.iter().map(|segment| u64::from(segment.extent.size)).sum();
+        sealed + u64::from(self.active.extent.size)
     }
 
     /// Names what has to be synced for everything appended so far to be durable.

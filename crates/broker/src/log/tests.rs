@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
@@ -13,8 +14,9 @@ use super::partition::{Partition, PartitionError, PendingAppend, Watermarks};
 use super::read::{Oversize, Target};
 use super::recovery::{OpenError, Trust};
 use super::segment::{log_path, seal_path};
-use super::store::{Log, LogBounds};
+use super::store::{Log, LogConfig};
 use crate::protocol::ErrorCode;
+use crate::topic_config::TopicConfig;
 
 /// A batch in the making.
 #[derive(Debug, Clone)]
@@ -93,11 +95,19 @@ fn put_varint(buffer: &mut Vec<u8>, value: i64) {
     buffer.push(value as u8);
 }
 
-/// Small enough for a few batches to fill it.
-const BOUNDS: LogBounds = LogBounds { segment_bytes: 400, producers: 8 };
+/// Segments that a few batches fill.
+const CONFIG: LogConfig = LogConfig {
+    topic: TopicConfig {
+        retention: Some(Duration::from_secs(10)),
+        retention_bytes: None,
+        segment_bytes: 400,
+        max_batch_bytes: 1 << 20,
+    },
+    producers: 8,
+};
 
 fn open(dir: &Path) -> Log {
-    Log::open(dir, Trust::WholeBatches, BOUNDS).unwrap()
+    Log::open(dir, Trust::WholeBatches, CONFIG).unwrap()
 }
 
 fn append(log: &mut Log, batch: &Batch) -> i64 {
@@ -289,7 +299,7 @@ fn damage_before_sealed_segments_is_an_error_that_names_the_place() {
     let path = log_path(dir.path(), 0);
     fs::remove_file(seal_path(&path)).unwrap();
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[9], 100).unwrap();
-    let error = Log::open(dir.path(), Trust::WholeBatches, BOUNDS).unwrap_err();
+    let error = Log::open(dir.path(), Trust::WholeBatches, CONFIG).unwrap_err();
     let second_batch = nth(0).bytes().len() as u32;
     assert!(matches!(error, OpenError::Corrupt { position, .. } if position == second_batch));
 }
@@ -315,7 +325,7 @@ fn producers_are_known_again_after_a_restart() {
 
 /// A partition whose syncs happen when the test says so.
 fn partition(dir: &Path) -> Arc<Partition> {
-    Partition::open(dir, BOUNDS, Flush::Always, Flusher::stopped()).unwrap()
+    Partition::open(dir, CONFIG, Flush::Always, Flusher::stopped()).unwrap()
 }
 
 fn produce(partition: &Partition, n: i64) -> Result<PendingAppend, PartitionError> {
@@ -327,7 +337,7 @@ async fn nothing_is_acknowledged_or_read_before_it_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let partition = partition(dir.path());
     let mut first = produce(&partition, 0).unwrap();
-    let waiting = tokio::time::timeout(std::time::Duration::ZERO, first.durable());
+    let waiting = tokio::time::timeout(Duration::ZERO, first.durable());
     assert!(waiting.await.is_err());
     let (watermarks, batches) = partition.read(0, 1000, Oversize::Return).unwrap();
     assert_eq!((watermarks, batches), (Watermarks { start: 0, high: 0 }, Bytes::new()));

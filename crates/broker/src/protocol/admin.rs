@@ -1,4 +1,4 @@
-//! Administration: `CreateTopics` and `DeleteTopics`.
+//! Administration: `CreateTopics`, `DeleteTopics`, `CreatePartitions` and `DeleteRecords`.
 
 use uuid::Uuid;
 
@@ -69,5 +69,65 @@ messages! {
         name: String [0..=5],
         error_code: ErrorCode [0..],
         error_message: Option<String> [5..],
+    }
+
+    struct CreatePartitionsRequest {
+        topics: Vec<CreatePartitionsTopic> [0..],
+        timeout_ms: i32 [0..],
+        validate_only: bool [0..],
+    }
+
+    struct CreatePartitionsTopic {
+        name: String [0..],
+        /// Partitions that the topic should have in all.
+        count: i32 [0..],
+        assignments: Option<Vec<PartitionAssignment>> [0..],
+    }
+
+    struct PartitionAssignment {
+        broker_ids: Vec<i32> [0..],
+    }
+
+    struct CreatePartitionsResponse {
+        throttle_time_ms: i32 [0..],
+        results: Vec<CreatePartitionsResult> [0..],
+    }
+
+    struct CreatePartitionsResult {
+        name: String [0..],
+        error_code: ErrorCode [0..],
+        error_message: Option<String> [0..],
+    }
+
+    struct DeleteRecordsRequest {
+        topics: Vec<DeleteRecordsTopic> [0..],
+        timeout_ms: i32 [0..],
+    }
+
+    struct DeleteRecordsTopic {
+        name: String [0..],
+        partitions: Vec<DeleteRecordsPartition> [0..],
+    }
+
+    struct DeleteRecordsPartition {
+        partition_index: i32 [0..],
+        /// The first offset to keep; -1 for none.
+        offset: i64 [0..],
+    }
+
+    struct DeleteRecordsResponse {
+        throttle_time_ms: i32 [0..],
+        topics: Vec<DeleteRecordsTopicResponse> [0..],
+    }
+
+    struct DeleteRecordsTopicResponse {
+        name: String [0..],
+        partitions: Vec<DeleteRecordsPartitionResponse> [0..],
+    }
+
+    struct DeleteRecordsPartitionResponse {
+        partition_index: i32 [0..],
+        low_watermark: i64 [0..],
+        error_code: ErrorCode [0..],
     }
 }

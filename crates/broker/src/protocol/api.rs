@@ -9,7 +9,7 @@ use super::{DecodeError, Frame, Reader, Shape, Wire};
     clippy::wildcard_imports,
     reason = "the table below names every message of every family"
 )]
-use super::{admin::*, cluster::*, fetch::*, groups::*, offsets::*, produce::*};
+use super::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
 
 /// A request message: it knows its API and the message that answers it.
 pub(crate) trait Request: Wire {
@@ -87,8 +87,16 @@ apis! {
     ApiVersions = 18, 0..=3, flexible 3, ApiVersionsRequest => ApiVersionsResponse;
     CreateTopics = 19, 2..=7, flexible 5, CreateTopicsRequest => CreateTopicsResponse;
     DeleteTopics = 20, 1..=5, flexible 4, DeleteTopicsRequest => DeleteTopicsResponse;
+    DeleteRecords = 21, 0..=2, flexible 2, DeleteRecordsRequest => DeleteRecordsResponse;
     InitProducerId = 22, 0..=4, flexible 2, InitProducerIdRequest => InitProducerIdResponse;
+    OffsetForLeaderEpoch = 23, 2..=4, flexible 4,
+        OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse;
+    DescribeConfigs = 32, 1..=4, flexible 4, DescribeConfigsRequest => DescribeConfigsResponse;
+    AlterConfigs = 33, 0..=2, flexible 2, AlterConfigsRequest => AlterConfigsResponse;
+    CreatePartitions = 37, 0..=3, flexible 2, CreatePartitionsRequest => CreatePartitionsResponse;
     DeleteGroups = 42, 0..=2, flexible 2, DeleteGroupsRequest => DeleteGroupsResponse;
+    IncrementalAlterConfigs = 44, 0..=1, flexible 1,
+        IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
     OffsetDelete = 47, 0..=0, flexible 1, OffsetDeleteRequest => OffsetDeleteResponse;
     DescribeCluster = 60, 0..=1, flexible 0, DescribeClusterRequest => DescribeClusterResponse;
 }

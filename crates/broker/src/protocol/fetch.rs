@@ -1,4 +1,4 @@
-//! Consuming: `Fetch` and `ListOffsets`.
+//! Consuming: `Fetch`, `ListOffsets` and `OffsetForLeaderEpoch`.
 //!
 //! The tagged fields of `Fetch` version 12 (diverging epochs, leader changes, snapshots) only concern
 //! replicas, so they are neither read nor sent.
@@ -105,5 +105,39 @@ messages! {
         timestamp: i64 [1..] = -1,
         offset: i64 [1..] = -1,
         leader_epoch: i32 [4..] = -1,
+    }
+
+    /// Asks where a leader's epoch ends, to notice a log that was cut.
+    struct OffsetForLeaderEpochRequest {
+        replica_id: i32 [3..] = -2,
+        topics: Vec<OffsetForLeaderTopic> [0..],
+    }
+
+    struct OffsetForLeaderTopic {
+        topic: String [0..],
+        partitions: Vec<OffsetForLeaderPartition> [0..],
+    }
+
+    struct OffsetForLeaderPartition {
+        partition: i32 [0..],
+        current_leader_epoch: i32 [2..] = -1,
+        leader_epoch: i32 [0..],
+    }
+
+    struct OffsetForLeaderEpochResponse {
+        throttle_time_ms: i32 [2..],
+        topics: Vec<OffsetForLeaderTopicResponse> [0..],
+    }
+
+    struct OffsetForLeaderTopicResponse {
+        topic: String [0..],
+        partitions: Vec<EpochEndOffset> [0..],
+    }
+
+    struct EpochEndOffset {
+        error_code: ErrorCode [0..],
+        partition: i32 [0..],
+        leader_epoch: i32 [1..] = -1,
+        end_offset: i64 [0..] = -1,
     }
 }

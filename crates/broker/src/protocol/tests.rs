@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::api::{Request, RequestHeader, for_each_request};
 use super::{Api, ErrorCode, Frame, Reader, Shape, Wire};
-use super::{admin::*, cluster::*, fetch::*, groups::*, offsets::*, produce::*};
+use super::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
 
 /// A random value, using only what the version can carry.
 pub(crate) trait Sample {

@@ -13,11 +13,16 @@ use tokio::time::timeout;
 
 use crate::{Place, SOON};
 
-fn producer(place: &Place, settings: &[(&str, &str)]) -> FutureProducer {
+pub(crate) fn producer(place: &Place, settings: &[(&str, &str)]) -> FutureProducer {
     place.client(settings).create().unwrap()
 }
 
-async fn produce(producer: &FutureProducer, topic: &str, partition: i32, values: &[String]) {
+pub(crate) async fn produce(
+    producer: &FutureProducer,
+    topic: &str,
+    partition: i32,
+    values: &[String],
+) {
     let sends: Vec<_> = values
         .iter()
         .map(|value| {
@@ -30,7 +35,12 @@ async fn produce(producer: &FutureProducer, topic: &str, partition: i32, values:
     }
 }
 
-fn consumer(place: &Place, group: &str, topic: &str, settings: &[(&str, &str)]) -> StreamConsumer {
+pub(crate) fn consumer(
+    place: &Place,
+    group: &str,
+    topic: &str,
+    settings: &[(&str, &str)],
+) -> StreamConsumer {
     let consumer: StreamConsumer = place
         .client(&[
             ("group.id", group),
@@ -59,7 +69,10 @@ impl CreateWith for rdkafka::ClientConfig {
     }
 }
 
-async fn consume(consumer: &StreamConsumer, count: usize) -> Vec<(i32, i64, Option<String>)> {
+pub(crate) async fn consume(
+    consumer: &StreamConsumer,
+    count: usize,
+) -> Vec<(i32, i64, Option<String>)> {
     let mut records = Vec::new();
     while records.len() < count {
         let record = timeout(SOON, consumer.recv()).await.expect("a record in time").unwrap();
@@ -69,7 +82,7 @@ async fn consume(consumer: &StreamConsumer, count: usize) -> Vec<(i32, i64, Opti
     records
 }
 
-fn values(range: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn values(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|n| format!("value {n} {}", "x".repeat(n % 100))).collect()
 }
 

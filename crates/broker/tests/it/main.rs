@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod admin;
 mod clients;
 mod frames;
 mod hostile;

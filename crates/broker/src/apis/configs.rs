@@ -1,0 +1,184 @@
+//! `DescribeConfigs`, `AlterConfigs` and `IncrementalAlterConfigs`: what is set for topics.
+//!
+//! The broker's own settings are its embedder's, so they can be seen, as the topics' defaults, and not changed.
+
+use crate::node::{NODE_ID, Node};
+use crate::protocol::ErrorCode;
+use crate::protocol::configs::{
+    AlterConfigsRequest, AlterConfigsResource, AlterConfigsResponse, AlteredResource,
+    ConfigOperation, DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribedConfig, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, IncrementalResource,
+};
+use crate::topic_config::{ConfigError, Key, Overrides, TopicConfig};
+use crate::topics::TopicError;
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// Where a value comes from, as the protocol numbers it.
+const SET_FOR_TOPIC: i8 = 1;
+const DEFAULT: i8 = 5;
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+
+type Refusal = (ErrorCode, String);
+
+pub(crate) fn describe(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let results = request.resources.into_iter().map(|resource| describe_one(node, resource));
+    DescribeConfigsResponse { throttle_time_ms: 0, results: results.collect() }
+}
+
+fn describe_one(node: &Node, resource: DescribeConfigsResource) -> DescribeConfigsResult {
+    let DescribeConfigsResource { resource_type, resource_name, configuration_keys } = resource;
+    let is_asked = |name: &str| {
+        configuration_keys.as_ref().is_none_or(|names| names.iter().any(|asked| asked == name))
+    };
+    let described = match resource_type {
+        TOPIC => match node.topics.get(&resource_name) {
+            Some(topic) => Ok(describe_values(&topic.config, Some(&topic.overrides))),
+            None => Err(refusal(&TopicError::Unknown { name: resource_name.clone() })),
+        },
+        BROKER if resource_name == NODE_ID.to_string() => {
+            Ok(describe_values(node.topics.defaults(), None))
+        }
+        _ => Err(unknown_resource(resource_type, &resource_name)),
+    };
+    let mut result =
+        DescribeConfigsResult { resource_type, resource_name, ..DescribeConfigsResult::default() };
+    match described {
+        Ok(configs) => {
+            result.configs = configs.into_iter().filter(|config| is_asked(&config.name)).collect();
+        }
+        Err((code, message)) => (result.error_code, result.error_message) = (code, Some(message)),
+    }
+    result
+}
+
+/// The settings of a topic, or without `overrides` the broker's.
+pub(crate) fn describe_values(
+    config: &TopicConfig,
+    overrides: Option<&Overrides>,
+) -> Vec<DescribedConfig> {
+    let describe = |key: Key| DescribedConfig {
+        name: key.name().to_owned(),
+        value: Some(key.value(config)),
+        read_only: overrides.is_none(),
+        config_source: match overrides {
+            Some(overrides) if overrides.has(key) => SET_FOR_TOPIC,
+            _ => DEFAULT,
+        },
+        ..DescribedConfig::default()
+    };
+    Key::ALL.map(describe).into()
+}
+
+/// Settings given with a topic that is created.
+pub(crate) fn overrides<'a>(
+    settings: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Result<Overrides, ConfigError> {
+    let mut overrides = Overrides::default();
+    for (name, value) in settings {
+        match value {
+            Some(value) => overrides.set(name, value)?,
+            None => overrides.reset(name)?,
+        }
+    }
+    Ok(overrides)
+}
+
+pub(crate) async fn alter(node: &Node, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut responses = Vec::new();
+    for AlterConfigsResource { resource_type, resource_name, configs } in request.resources {
+        let settings = configs.iter().map(|config| (config.name.as_str(), config.value.as_deref()));
+        let altered = match topic_overrides(node, resource_type, &resource_name) {
+            Ok(_) => overrides(settings).map_err(|error| invalid(&error)),
+            Err(refusal) => Err(refusal),
+        };
+        let altered = configure(node, &resource_name, altered, request.validate_only).await;
+        responses.push(response(resource_type, resource_name, altered));
+    }
+    AlterConfigsResponse { throttle_time_ms: 0, responses }
+}
+
+pub(crate) async fn alter_incrementally(
+    node: &Node,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut responses = Vec::new();
+    for IncrementalResource { resource_type, resource_name, configs } in request.resources {
+        let altered = topic_overrides(node, resource_type, &resource_name)
+            .and_then(|overrides| apply(overrides, &configs));
+        let altered = configure(node, &resource_name, altered, request.validate_only).await;
+        responses.push(response(resource_type, resource_name, altered));
+    }
+    IncrementalAlterConfigsResponse { throttle_time_ms: 0, responses }
+}
+
+fn apply(mut overrides: Overrides, configs: &[ConfigOperation]) -> Result<Overrides, Refusal> {
+    for config in configs {
+        let applied = match (config.config_operation, &config.value) {
+            (SET, Some(value)) => overrides.set(&config.name, value),
+            (SET, None) | (DELETE, _) => overrides.reset(&config.name),
+            (operation, _) => {
+                let name = &config.name;
+                let message = format!("operation {operation} on `{name}`, which is not a list");
+                return Err((ErrorCode::InvalidConfig, message));
+            }
+        };
+        applied.map_err(|error| invalid(&error))?;
+    }
+    Ok(overrides)
+}
+
+/// What is set for the topic that a resource names.
+fn topic_overrides(node: &Node, resource_type: i8, name: &str) -> Result<Overrides, Refusal> {
+    if resource_type != TOPIC {
+        return Err(unknown_resource(resource_type, name));
+    }
+    match node.topics.get(name) {
+        Some(topic) => Ok(topic.overrides.clone()),
+        None => Err(refusal(&TopicError::Unknown { name: name.to_owned() })),
+    }
+}
+
+async fn configure(
+    node: &Node,
+    topic: &str,
+    overrides: Result<Overrides, Refusal>,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let overrides = overrides?;
+    if validate_only {
+        return Ok(());
+    }
+    let topic = topic.to_owned();
+    let configured = node.change_topics(move |topics| topics.configure(&topic, overrides)).await;
+    configured.map_err(|error| refusal(&error))
+}
+
+fn response(
+    resource_type: i8,
+    resource_name: String,
+    altered: Result<(), Refusal>,
+) -> AlteredResource {
+    let (error_code, error_message) = match altered {
+        Ok(()) => (ErrorCode::None, None),
+        Err((code, message)) => (code, Some(message)),
+    };
+    AlteredResource { error_code, error_message, resource_type, resource_name }
+}
+
+fn refusal(error: &TopicError) -> Refusal {
+    (error.code(), error.to_string())
+}
+
+fn invalid(error: &ConfigError) -> Refusal {
+    (ErrorCode::InvalidConfig, error.to_string())
+}
+
+fn unknown_resource(resource_type: i8, name: &str) -> Refusal {
+    let message = format!("resource `{name}` of type {resource_type} has no settings to change");
+    (ErrorCode::InvalidRequest, message)
+}

@@ -1,0 +1,79 @@
+//! `DeleteRecords` and `OffsetForLeaderEpoch`: where a partition begins, and where its leader's reign ends.
+
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::log::batch::LEADER_EPOCH;
+use crate::log::partition::Partition;
+use crate::node::Node;
+use crate::protocol::ErrorCode;
+use crate::protocol::admin::{
+    DeleteRecordsPartitionResponse, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResponse,
+};
+use crate::protocol::fetch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition, OffsetForLeaderTopicResponse,
+};
+
+pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let mut partitions = Vec::new();
+        for asked in topic.partitions {
+            let found = node.topics.partition(&topic.name, asked.partition_index);
+            let deleted = match found {
+                Some(partition) => delete_before(partition, asked.offset).await,
+                None => Err(ErrorCode::UnknownTopicOrPartition),
+            };
+            if let Ok(start) = deleted {
+                let partition = asked.partition_index;
+                info!(topic = topic.name, partition, start, "deleted records");
+            }
+            partitions.push(DeleteRecordsPartitionResponse {
+                partition_index: asked.partition_index,
+                low_watermark: deleted.unwrap_or(-1),
+                error_code: deleted.err().unwrap_or_default(),
+            });
+        }
+        topics.push(DeleteRecordsTopicResponse { name: topic.name, partitions });
+    }
+    DeleteRecordsResponse { throttle_time_ms: 0, topics }
+}
+
+async fn delete_before(partition: Arc<Partition>, offset: i64) -> Result<i64, ErrorCode> {
+    let deleting = tokio::task::spawn_blocking(move || partition.delete_before(offset));
+    let deleted = deleting.await.expect("deleting records does not panic and is not cancelled");
+    deleted.map_err(|error| {
+        warn!(%error, "records are not deleted");
+        error.code()
+    })
+}
+
+/// There is one leader, so its reign ends where the log does.
+pub(crate) fn offset_for_leader_epoch(
+    node: &Node,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.into_iter().map(|topic| OffsetForLeaderTopicResponse {
+        partitions: topic.partitions.iter().map(|p| epoch_end(node, &topic.topic, p)).collect(),
+        topic: topic.topic,
+    });
+    OffsetForLeaderEpochResponse { throttle_time_ms: 0, topics: topics.collect() }
+}
+
+fn epoch_end(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+    let mut end = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
+    let found = node.topics.partition(topic, asked.partition);
+    match found.map(|partition| partition.watermarks()) {
+        None => end.error_code = ErrorCode::UnknownTopicOrPartition,
+        Some(Err(error)) => end.error_code = error.code(),
+        Some(Ok(watermarks)) if asked.leader_epoch == LEADER_EPOCH => {
+            (end.leader_epoch, end.end_offset) = (LEADER_EPOCH, watermarks.high);
+        }
+        // No leader had that epoch.
+        Some(Ok(_)) => {}
+    }
+    end
+}

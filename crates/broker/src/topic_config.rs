@@ -1,0 +1,258 @@
+//! What can be set per topic, under the names that Kafka's tools use.
+//!
+//! ```text
+//! cleanup.policy      delete          the only one: logs are cut at their start, not compacted
+//! retention.ms        604800000       records are kept at least this long; -1 for ever
+//! retention.bytes     -1              a partition is cut once it is larger than this by a segment; -1 never
+//! segment.bytes       67108864        size at which a new segment is begun
+//! max.message.bytes   8388608         largest record batch that is taken
+//! ```
+//!
+//! A topic stores what was set for it; the rest comes from the broker's defaults, and follows them when they
+//! change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::bounds::BATCH_BYTES;
+
+/// Smaller segments would cost more files than they save space.
+const MIN_SEGMENT_BYTES: u32 = 16 * 1024;
+/// Positions in a segment are 32 bits wide.
+const MAX_SEGMENT_BYTES: u32 = 1 << 30;
+/// What Apache Kafka keeps by default.
+const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Small enough for retention to free space in time on a small disk, and for a start to check the last one in
+/// well under a second.
+const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+
+/// How a topic's records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// Records are kept at least this long; None for ever.
+    pub retention: Option<Duration>,
+    /// A partition is cut once it is larger than this by a segment; None never.
+    pub retention_bytes: Option<u64>,
+    /// Size at which a new segment is begun.
+    pub segment_bytes: u32,
+    /// Largest record batch that is taken.
+    pub max_batch_bytes: u32,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            retention: Some(RETENTION),
+            retention_bytes: None,
+            segment_bytes: SEGMENT_BYTES,
+            max_batch_bytes: BATCH_BYTES as u32,
+        }
+    }
+}
+
+/// Why a setting is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("topics have no `{0}`; they have {names}", names = Key::names())]
+    Unknown(String),
+    #[error("{key} = `{value}` is not {expected}", key = .key.name(), expected = .key.expected())]
+    Value { key: Key, value: String },
+}
+
+/// A setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    CleanupPolicy,
+    RetentionMs,
+    RetentionBytes,
+    SegmentBytes,
+    MaxMessageBytes,
+}
+
+impl Key {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::CleanupPolicy,
+        Self::RetentionMs,
+        Self::RetentionBytes,
+        Self::SegmentBytes,
+        Self::MaxMessageBytes,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CleanupPolicy => "cleanup.policy",
+            Self::RetentionMs => "retention.ms",
+            Self::RetentionBytes => "retention.bytes",
+            Self::SegmentBytes => "segment.bytes",
+            Self::MaxMessageBytes => "max.message.bytes",
+        }
+    }
+
+    pub(crate) fn find(name: &str) -> Result<Self, ConfigError> {
+        let found = Self::ALL.into_iter().find(|key| key.name() == name);
+        found.ok_or_else(|| ConfigError::Unknown(name.to_owned()))
+    }
+
+    fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    fn expected(self) -> String {
+        match self {
+            Self::CleanupPolicy => "`delete`; logs are not compacted".to_owned(),
+            Self::RetentionMs => "a number of milliseconds, or -1 for ever".to_owned(),
+            Self::RetentionBytes => "a number of bytes, or -1 for any".to_owned(),
+            Self::SegmentBytes => format!("from {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}"),
+            Self::MaxMessageBytes => format!("from 1 to {MAX_SEGMENT_BYTES}"),
+        }
+    }
+
+    /// Puts a value into a configuration.
+    fn apply(self, value: &str, config: &mut TopicConfig) -> Result<(), ConfigError> {
+        let refused = || ConfigError::Value { key: self, value: value.to_owned() };
+        let number = || value.parse::<i64>().map_err(|_| refused());
+        let within = |least: u32| {
+            let number = u32::try_from(number()?).map_err(|_| refused())?;
+            if (least..=MAX_SEGMENT_BYTES).contains(&number) { Ok(number) } else { Err(refused()) }
+        };
+        match self {
+            Self::CleanupPolicy if value == "delete" => {}
+            Self::CleanupPolicy => return Err(refused()),
+            Self::RetentionMs => {
+                config.retention = unless_minus_one(number()?, refused)?.map(Duration::from_millis);
+            }
+            Self::RetentionBytes => {
+                config.retention_bytes = unless_minus_one(number()?, refused)?;
+            }
+            Self::SegmentBytes => config.segment_bytes = within(MIN_SEGMENT_BYTES)?,
+            Self::MaxMessageBytes => config.max_batch_bytes = within(1)?,
+        }
+        Ok(())
+    }
+
+    /// The value as it is in a configuration.
+    pub(crate) fn value(self, config: &TopicConfig) -> String {
+        let or_minus_one = |value: Option<u128>| value.map_or("-1".to_owned(), |v| v.to_string());
+        match self {
+            Self::CleanupPolicy => "delete".to_owned(),
+            Self::RetentionMs => or_minus_one(config.retention.map(|kept| kept.as_millis())),
+            Self::RetentionBytes => or_minus_one(config.retention_bytes.map(u128::from)),
+            Self::SegmentBytes => config.segment_bytes.to_string(),
+            Self::MaxMessageBytes => config.max_batch_bytes.to_string(),
+        }
+    }
+}
+
+fn unless_minus_one(
+    number: i64,
+    refused: impl Fn() -> ConfigError,
+) -> Result<Option<u64>, ConfigError> {
+    match number {
+        -1 => Ok(None),
+        number => u64::try_from(number).map(Some).map_err(|_| refused()),
+    }
+}
+
+/// What was set for one topic. Every value in it is valid.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Overrides {
+    values: BTreeMap<Key, String>,
+}
+
+impl Overrides {
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let key = Key::find(name)?;
+        key.apply(value, &mut TopicConfig::default())?;
+        self.values.insert(key, value.to_owned());
+        Ok(())
+    }
+
+    pub(crate) fn reset(&mut self, name: &str) -> Result<(), ConfigError> {
+        self.values.remove(&Key::find(name)?);
+        Ok(())
+    }
+
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.values.contains_key(&key)
+    }
+
+    /// The defaults, with what was set in their place.
+    pub(crate) fn over(&self, defaults: &TopicConfig) -> TopicConfig {
+        let mut config = *defaults;
+        for (key, value) in &self.values {
+            key.apply(value, &mut config).expect("values were checked when they were set");
+        }
+        config
+    }
+
+    /// One `name=value` per line.
+    pub(crate) fn to_text(&self) -> String {
+        let lines = self.values.iter().map(|(key, value)| [key.name(), "=", value, "\n"]);
+        lines.flatten().collect()
+    }
+
+    pub(crate) fn from_text(text: &str) -> Result<Self, ConfigError> {
+        let mut overrides = Self::default();
+        for line in text.lines() {
+            let (name, value) = line.split_once('=').unwrap_or((line, ""));
+            overrides.set(name, value)?;
+        }
+        Ok(overrides)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(pairs: &[(&str, &str)]) -> Result<Overrides, ConfigError> {
+        let mut overrides = Overrides::default();
+        pairs.iter().try_for_each(|(name, value)| overrides.set(name, value))?;
+        Ok(overrides)
+    }
+
+    #[test]
+    fn what_is_set_replaces_the_default_and_the_rest_does_not() {
+        let overrides = set(&[("retention.ms", "-1"), ("segment.bytes", "16384")]).unwrap();
+        let defaults = TopicConfig { retention_bytes: Some(7), ..TopicConfig::default() };
+        let expected = TopicConfig { retention: None, segment_bytes: 16_384, ..defaults };
+        assert_eq!(overrides.over(&defaults), expected);
+    }
+
+    #[test]
+    fn every_value_shown_can_be_set_again() {
+        let config = TopicConfig {
+            retention: Some(Duration::from_millis(5)),
+            retention_bytes: Some(1 << 40),
+            segment_bytes: 1 << 20,
+            max_batch_bytes: 9,
+        };
+        let shown = Key::ALL.map(|key| (key.name(), key.value(&config)));
+        let shown = shown.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let overrides = set(&shown).unwrap();
+        assert_eq!(overrides.over(&TopicConfig::default()), config);
+        assert_eq!(Overrides::from_text(&overrides.to_text()), Ok(overrides));
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_said() {
+        let message = |name, value| set(&[(name, value)]).unwrap_err().to_string();
+        assert_eq!(
+            message("compression.type", "lz4"),
+            "topics have no `compression.type`; they have cleanup.policy, retention.ms, \
+             retention.bytes, segment.bytes, max.message.bytes"
+        );
+        assert_eq!(
+            message("cleanup.policy", "compact"),
+            "cleanup.policy = `compact` is not `delete`; logs are not compacted"
+        );
+        assert_eq!(
+            message("retention.ms", "-2"),
+            "retention.ms = `-2` is not a number of milliseconds, or -1 for ever"
+        );
+        assert_eq!(
+            message("segment.bytes", "9"),
+            "segment.bytes = `9` is not from 16384 to 1073741824"
+        );
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::log::batch::LEADER_EPOCH;
-use crate::log::partition::Partition;
-use crate::node::Node;
+use crate::log::partition::{Partition, PartitionError};
+use crate::node::{Node, wall_clock_ms};
 use crate::protocol::ErrorCode;
 use crate::protocol::admin::{
     DeleteRecordsPartitionResponse, DeleteRecordsRequest, DeleteRecordsResponse,
@@ -43,9 +43,14 @@ pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> Delete
 }
 
 async fn delete_before(partition: Arc<Partition>, offset: i64) -> Result<i64, ErrorCode> {
-    let deleting = tokio::task::spawn_blocking(move || partition.delete_before(offset));
+    let deleting = tokio::task::spawn_blocking(move || {
+        let start = partition.delete_before(offset)?;
+        // Whoever deletes records may do so because the disk is full.
+        partition.enforce_retention(wall_clock_ms())?;
+        Ok(start)
+    });
     let deleted = deleting.await.expect("deleting records does not panic and is not cancelled");
-    deleted.map_err(|error| {
+    deleted.map_err(|error: PartitionError| {
         warn!(%error, "records are not deleted");
         error.code()
     })

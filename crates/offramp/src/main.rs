@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod logging;
 mod outcome;
+mod record_text;
 mod signals;
 mod tiers;
 

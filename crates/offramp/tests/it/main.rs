@@ -9,4 +9,5 @@ mod images;
 mod paper;
 mod peers;
 mod process;
+mod topics;
 mod whole;

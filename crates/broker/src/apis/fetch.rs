@@ -9,10 +9,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
+use crate::apis::Turn;
 use crate::log::partition::{Partition, PartitionError, Watermarks};
 use crate::log::read::Oversize;
 use crate::node::Node;
@@ -21,7 +22,7 @@ use crate::protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
 
-pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify) -> FetchResponse {
+pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> FetchResponse {
     let min_bytes = u64::try_from(request.min_bytes).unwrap_or(0);
     let asked_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + asked_wait.min(node.bounds.fetch_wait);
@@ -40,11 +41,16 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
         tokio::select! {
             () = any_changes(&mut watches) => {}
             () = sleep_until(deadline) => break,
-            () = give_way.notified() => break,
+            () = turn.give_way.notified() => break,
             _ = stopping.wait_for(|&stopping| stopping) => break,
         }
     }
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(node.bounds.fetch_bytes);
+    // One batch is always returned, so the largest has to fit into the share.
+    let mut share = None;
+    if wanted.iter().flatten().any(Wanted::has_records) {
+        share = Some(node.memory.share(max_bytes.max(node.bounds.batch_bytes)).await);
+    }
     let mut budget = Budget { left: max_bytes, used: 0 };
     let topics = request.topics.into_iter().zip(wanted);
     let responses = topics
@@ -53,6 +59,10 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
             partitions: wanted.iter().map(|wanted| wanted.read(&mut budget)).collect(),
         })
         .collect();
+    if let Some(mut share) = share {
+        share.shrink_to(budget.used);
+        turn.hold(share);
+    }
     node.counters.bytes_out.add(budget.used as u64);
     FetchResponse { responses, ..FetchResponse::default() }
 }
@@ -81,6 +91,11 @@ impl Wanted {
             offset: asked.fetch_offset,
             max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
         }
+    }
+
+    fn has_records(&self) -> bool {
+        let watermarks = self.partition.as_ref().and_then(|partition| partition.watermarks().ok());
+        watermarks.is_some_and(|watermarks| self.offset < watermarks.high)
     }
 
     fn watch(&self) -> Option<watch::Receiver<i64>> {

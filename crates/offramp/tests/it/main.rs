@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod bad_input;
+mod broker_faults;
+mod broker_service;
 mod command_line;
 mod faults;
 mod images;

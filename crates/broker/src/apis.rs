@@ -122,6 +122,7 @@ impl PartitionError {
             Self::Append(AppendError::Write { .. } | AppendError::Undo { .. })
             | Self::Failed
             | Self::Retain { .. }
+            | Self::Compact { .. }
             | Self::Read { .. } => ErrorCode::KafkaStorageError,
             Self::Deleted => ErrorCode::UnknownTopicOrPartition,
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,

@@ -40,6 +40,12 @@ pub const OFFSET_METADATA_BYTES: usize = 4096;
 /// Idempotent producers that one partition remembers.
 pub const PRODUCERS: usize = 1024;
 
+/// Keys that one pass of compaction distinguishes, at about 60 bytes each.
+pub const COMPACTION_KEYS: usize = 64 * 1024;
+/// Bytes of a batch's records after decompression, where the broker has to look into them: in topics that are
+/// compacted.
+pub const INFLATED_BYTES: usize = 32 * 1024 * 1024;
+
 /// The bounds of a broker; the defaults are the constants of this module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
@@ -80,6 +86,10 @@ pub struct Bounds {
     pub offset_metadata_bytes: usize,
     /// Idempotent producers that one partition remembers.
     pub producers: usize,
+    /// Keys that one pass of compaction distinguishes.
+    pub compaction_keys: usize,
+    /// Bytes of a batch's records after decompression.
+    pub inflated_bytes: usize,
 }
 
 impl Default for Bounds {
@@ -103,6 +113,8 @@ impl Default for Bounds {
             group_offsets: GROUP_OFFSETS,
             offset_metadata_bytes: OFFSET_METADATA_BYTES,
             producers: PRODUCERS,
+            compaction_keys: COMPACTION_KEYS,
+            inflated_bytes: INFLATED_BYTES,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::error::BrokerError;
 use crate::groups::coordinator::Coordinator;
 use crate::groups::group::GroupPolicy;
 use crate::identity::Identity;
+use crate::log::compaction::CompactionBounds;
 use crate::log::flusher::{Flush, Flusher, FlusherThread};
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::Offsets;
@@ -29,8 +30,8 @@ const DEFAULT_PARTITIONS: u32 = 1;
 /// Long enough for consumers that are started together to meet in their group's first generation, and not
 /// noticed by anyone. Apache Kafka waits three seconds.
 const INITIAL_REBALANCE_DELAY: Duration = Duration::from_millis(200);
-/// Pause between two looks for segments that have been kept long enough.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(30);
+/// Pause between two looks for records that may go.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(30);
 /// Time that connections have to take their last responses, below the ten seconds that supervisors such as
 /// systemd and Kubernetes give at the least.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,8 +56,8 @@ pub struct BrokerConfig {
     pub flush: Flush,
     /// How records of a topic are kept unless the topic says otherwise.
     pub topic_defaults: TopicConfig,
-    /// Pause between two looks for segments that have been kept long enough.
-    pub retention_interval: Duration,
+    /// Pause between two looks for records that have been kept long enough or were replaced by newer ones.
+    pub cleaning_interval: Duration,
     /// How long a consumer group that starts from nothing waits for more members.
     pub initial_rebalance_delay: Duration,
     /// How much of everything.
@@ -74,7 +75,7 @@ impl BrokerConfig {
             creates_topics: true,
             flush: Flush::Always,
             topic_defaults: TopicConfig::default(),
-            retention_interval: RETENTION_INTERVAL,
+            cleaning_interval: CLEANING_INTERVAL,
             initial_rebalance_delay: INITIAL_REBALANCE_DELAY,
             bounds: Bounds::default(),
         }
@@ -99,7 +100,7 @@ impl Broker {
         let listen_error = |source| BrokerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let local_addr = listener.local_addr().map_err(listen_error)?;
-        let retention_interval = config.retention_interval;
+        let cleaning_interval = config.cleaning_interval;
         let opening = tokio::task::spawn_blocking(move || open(&config, advertised));
         let (node, flusher) =
             opening.await.map_err(|error| BrokerError::Thread(error.into()))??;
@@ -113,7 +114,7 @@ impl Broker {
         let accepting = tokio::spawn(accept(Arc::clone(&node), listener));
         let timed = Arc::clone(&node);
         let keeping_time = tokio::spawn(async move {
-            tokio::join!(timed.coordinator.keep_time(), keep_retention(&timed, retention_interval));
+            tokio::join!(timed.coordinator.keep_time(), keep_house(&timed, cleaning_interval));
         });
         Ok(Self { node, local_addr, advertised, accepting, keeping_time, flusher: Some(flusher) })
     }
@@ -183,6 +184,10 @@ fn open(
         topics: bounds.topics,
         partitions: bounds.partitions,
         producers: bounds.producers,
+        compaction: CompactionBounds {
+            keys: bounds.compaction_keys,
+            inflated_bytes: bounds.inflated_bytes,
+        },
     };
     let topics = Topics::open(dir, topic_bounds, config.topic_defaults, *flush, flusher.clone())?;
     let unusable = |source| BrokerError::Directory { path: dir.clone(), source };
@@ -248,20 +253,31 @@ async fn accept(node: Arc<Node>, listener: TcpListener) {
     }
 }
 
-/// Removes what has been kept long enough, again and again.
-async fn keep_retention(node: &Node, interval: Duration) {
+/// Removes what has been kept long enough and what newer records have replaced, again and again.
+async fn keep_house(node: &Arc<Node>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        let topics = node.topics.all();
-        let enforcing = tokio::task::spawn_blocking(move || {
-            for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-                if let Err(error) = partition.enforce_retention(wall_clock_ms()) {
-                    warn!(%error, "records stay longer than they should");
-                }
+        // The directory is given up with the last of these, so that no other broker meets this one's work.
+        let node = Arc::clone(node);
+        if let Err(error) = tokio::task::spawn_blocking(move || clean(&node)).await {
+            warn!(%error, "old records were not removed");
+        }
+    }
+}
+
+fn clean(node: &Node) {
+    let is_stopping = || *node.stopping.borrow();
+    for topic in node.topics.all() {
+        for partition in &topic.partitions {
+            let now_ms = wall_clock_ms();
+            let cleaned = partition
+                .enforce_retention(now_ms)
+                .and_then(|()| partition.compact(now_ms, &is_stopping));
+            match cleaned {
+                _ if is_stopping() => return,
+                Ok(()) => {}
+                Err(error) => warn!(%error, "records stay longer than they should"),
             }
-        });
-        if let Err(error) = enforcing.await {
-            warn!(%error, "retention was not enforced");
         }
     }
 }

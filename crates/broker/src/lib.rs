@@ -44,4 +44,4 @@ pub use broker::{Broker, BrokerConfig};
 pub use error::BrokerError;
 pub use log::flusher::Flush;
 pub use stats::Stats;
-pub use topic_config::TopicConfig;
+pub use topic_config::{Cleanup, TopicConfig};

@@ -1,11 +1,16 @@
 //! What can be set per topic, under the names that Kafka's tools use.
 //!
 //! ```text
-//! cleanup.policy      delete          the only one: logs are cut at their start, not compacted
-//! retention.ms        604800000       records are kept at least this long; -1 for ever
-//! retention.bytes     -1              a partition is cut once it is larger than this by a segment; -1 never
-//! segment.bytes       67108864        size at which a new segment is begun
-//! max.message.bytes   8388608         largest record batch that is taken
+//! cleanup.policy             delete          logs are cut at their start (delete), or keep each key's newest
+//!                                            record (compact), or both (compact,delete)
+//! retention.ms               604800000       records are kept at least this long; -1 for ever
+//! retention.bytes            -1              a partition is cut once it is larger than this by a segment; -1 never
+//! segment.bytes              67108864        size at which a new segment is begun
+//! segment.ms                 604800000       age at which a new segment is begun
+//! max.message.bytes          8388608         largest record batch that is taken
+//! delete.retention.ms        86400000        how long compaction keeps a record that takes its key away
+//! min.compaction.lag.ms      0               records are not compacted before this age
+//! min.cleanable.dirty.ratio  0.5             share of a log that no compaction has seen at which one is due
 //! ```
 //!
 //! A topic stores what was set for it; the rest comes from the broker's defaults, and follows them when they
@@ -26,26 +31,89 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// well under a second.
 const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
 
-/// How a topic's records are kept.
+/// What Apache Kafka waits before it begins a new segment.
+const SEGMENT_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What Apache Kafka gives readers to hear of a key that is gone.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// What Apache Kafka lets accumulate: a compacted log is at most twice as large as need be.
+const DIRTY_RATIO: f64 = 0.5;
+
+/// What becomes of old records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleanup {
+    /// They go once they have been kept long enough.
+    Delete,
+    /// They go once there is a newer one with their key.
+    Compact,
+    /// Either is enough.
+    CompactAndDelete,
+}
+
+impl Cleanup {
+    pub(crate) fn deletes(self) -> bool {
+        self != Self::Compact
+    }
+
+    pub(crate) fn compacts(self) -> bool {
+        self != Self::Delete
+    }
+
+    fn parse(value: &str) -> Option<Self> {
+        let mut policies: Vec<_> = value.split(',').map(str::trim).collect();
+        policies.sort_unstable();
+        policies.dedup();
+        match policies[..] {
+            ["delete"] => Some(Self::Delete),
+            ["compact"] => Some(Self::Compact),
+            ["compact", "delete"] => Some(Self::CompactAndDelete),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Compact => "compact",
+            Self::CompactAndDelete => "compact,delete",
+        }
+    }
+}
+
+/// How a topic's records are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TopicConfig {
+    /// What becomes of old records.
+    pub cleanup: Cleanup,
     /// Records are kept at least this long; None for ever.
     pub retention: Option<Duration>,
     /// A partition is cut once it is larger than this by a segment; None never.
     pub retention_bytes: Option<u64>,
     /// Size at which a new segment is begun.
     pub segment_bytes: u32,
+    /// Age at which a new segment is begun.
+    pub segment_age: Duration,
     /// Largest record batch that is taken.
     pub max_batch_bytes: u32,
+    /// How long compaction keeps tombstones: records without a value, which take their keys away.
+    pub tombstones_kept: Duration,
+    /// Records younger than this are not compacted.
+    pub compaction_lag: Duration,
+    /// Share of a log, from 0 to 1, that no compaction has seen at which one is due.
+    pub dirty_ratio: f64,
 }
 
 impl Default for TopicConfig {
     fn default() -> Self {
         Self {
+            cleanup: Cleanup::Delete,
             retention: Some(RETENTION),
             retention_bytes: None,
             segment_bytes: SEGMENT_BYTES,
+            segment_age: SEGMENT_AGE,
             max_batch_bytes: BATCH_BYTES as u32,
+            tombstones_kept: TOMBSTONES_KEPT,
+            compaction_lag: Duration::ZERO,
+            dirty_ratio: DIRTY_RATIO,
         }
     }
 }
@@ -66,16 +134,24 @@ pub(crate) enum Key {
     RetentionMs,
     RetentionBytes,
     SegmentBytes,
+    SegmentMs,
     MaxMessageBytes,
+    DeleteRetentionMs,
+    MinCompactionLagMs,
+    MinCleanableDirtyRatio,
 }
 
 impl Key {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::CleanupPolicy,
         Self::RetentionMs,
         Self::RetentionBytes,
         Self::SegmentBytes,
+        Self::SegmentMs,
         Self::MaxMessageBytes,
+        Self::DeleteRetentionMs,
+        Self::MinCompactionLagMs,
+        Self::MinCleanableDirtyRatio,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -84,7 +160,11 @@ impl Key {
             Self::RetentionMs => "retention.ms",
             Self::RetentionBytes => "retention.bytes",
             Self::SegmentBytes => "segment.bytes",
+            Self::SegmentMs => "segment.ms",
             Self::MaxMessageBytes => "max.message.bytes",
+            Self::DeleteRetentionMs => "delete.retention.ms",
+            Self::MinCompactionLagMs => "min.compaction.lag.ms",
+            Self::MinCleanableDirtyRatio => "min.cleanable.dirty.ratio",
         }
     }
 
@@ -99,11 +179,16 @@ impl Key {
 
     fn expected(self) -> String {
         match self {
-            Self::CleanupPolicy => "`delete`; logs are not compacted".to_owned(),
+            Self::CleanupPolicy => "`delete`, `compact` or `compact,delete`".to_owned(),
             Self::RetentionMs => "a number of milliseconds, or -1 for ever".to_owned(),
             Self::RetentionBytes => "a number of bytes, or -1 for any".to_owned(),
             Self::SegmentBytes => format!("from {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}"),
             Self::MaxMessageBytes => format!("from 1 to {MAX_SEGMENT_BYTES}"),
+            Self::SegmentMs => "a number of milliseconds, at least 1".to_owned(),
+            Self::DeleteRetentionMs | Self::MinCompactionLagMs => {
+                "a number of milliseconds".to_owned()
+            }
+            Self::MinCleanableDirtyRatio => "from 0 to 1".to_owned(),
         }
     }
 
@@ -115,9 +200,14 @@ impl Key {
             let number = u32::try_from(number()?).map_err(|_| refused())?;
             if (least..=MAX_SEGMENT_BYTES).contains(&number) { Ok(number) } else { Err(refused()) }
         };
+        let duration = |least: u64| {
+            let ms = u64::try_from(number()?).ok().filter(|&ms| least <= ms);
+            ms.map(Duration::from_millis).ok_or_else(refused)
+        };
         match self {
-            Self::CleanupPolicy if value == "delete" => {}
-            Self::CleanupPolicy => return Err(refused()),
+            Self::CleanupPolicy => {
+                config.cleanup = Cleanup::parse(value).ok_or_else(refused)?;
+            }
             Self::RetentionMs => {
                 config.retention = unless_minus_one(number()?, refused)?.map(Duration::from_millis);
             }
@@ -125,7 +215,14 @@ impl Key {
                 config.retention_bytes = unless_minus_one(number()?, refused)?;
             }
             Self::SegmentBytes => config.segment_bytes = within(MIN_SEGMENT_BYTES)?,
+            Self::SegmentMs => config.segment_age = duration(1)?,
             Self::MaxMessageBytes => config.max_batch_bytes = within(1)?,
+            Self::DeleteRetentionMs => config.tombstones_kept = duration(0)?,
+            Self::MinCompactionLagMs => config.compaction_lag = duration(0)?,
+            Self::MinCleanableDirtyRatio => {
+                let ratio = value.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+                config.dirty_ratio = ratio.ok_or_else(refused)?;
+            }
         }
         Ok(())
     }
@@ -134,11 +231,15 @@ impl Key {
     pub(crate) fn value(self, config: &TopicConfig) -> String {
         let or_minus_one = |value: Option<u128>| value.map_or("-1".to_owned(), |v| v.to_string());
         match self {
-            Self::CleanupPolicy => "delete".to_owned(),
+            Self::CleanupPolicy => config.cleanup.name().to_owned(),
             Self::RetentionMs => or_minus_one(config.retention.map(|kept| kept.as_millis())),
             Self::RetentionBytes => or_minus_one(config.retention_bytes.map(u128::from)),
             Self::SegmentBytes => config.segment_bytes.to_string(),
+            Self::SegmentMs => config.segment_age.as_millis().to_string(),
             Self::MaxMessageBytes => config.max_batch_bytes.to_string(),
+            Self::DeleteRetentionMs => config.tombstones_kept.as_millis().to_string(),
+            Self::MinCompactionLagMs => config.compaction_lag.as_millis().to_string(),
+            Self::MinCleanableDirtyRatio => config.dirty_ratio.to_string(),
         }
     }
 }
@@ -222,10 +323,15 @@ mod tests {
     #[test]
     fn every_value_shown_can_be_set_again() {
         let config = TopicConfig {
+            cleanup: Cleanup::CompactAndDelete,
             retention: Some(Duration::from_millis(5)),
             retention_bytes: Some(1 << 40),
             segment_bytes: 1 << 20,
+            segment_age: Duration::from_millis(3),
             max_batch_bytes: 9,
+            tombstones_kept: Duration::from_millis(4),
+            compaction_lag: Duration::from_millis(6),
+            dirty_ratio: 0.25,
         };
         let shown = Key::ALL.map(|key| (key.name(), key.value(&config)));
         let shown = shown.each_ref().map(|(name, value)| (*name, value.as_str()));
@@ -240,11 +346,12 @@ mod tests {
         assert_eq!(
             message("compression.type", "lz4"),
             "topics have no `compression.type`; they have cleanup.policy, retention.ms, \
-             retention.bytes, segment.bytes, max.message.bytes"
+             retention.bytes, segment.bytes, segment.ms, max.message.bytes, delete.retention.ms, \
+             min.compaction.lag.ms, min.cleanable.dirty.ratio"
         );
         assert_eq!(
-            message("cleanup.policy", "compact"),
-            "cleanup.policy = `compact` is not `delete`; logs are not compacted"
+            message("cleanup.policy", "compact,shred"),
+            "cleanup.policy = `compact,shred` is not `delete`, `compact` or `compact,delete`"
         );
         assert_eq!(
             message("retention.ms", "-2"),
@@ -253,6 +360,10 @@ mod tests {
         assert_eq!(
             message("segment.bytes", "9"),
             "segment.bytes = `9` is not from 16384 to 1073741824"
+        );
+        assert_eq!(
+            message("min.cleanable.dirty.ratio", "NaN"),
+            "min.cleanable.dirty.ratio = `NaN` is not from 0 to 1"
         );
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use uuid::Uuid;
 
 use crate::files::{self, sync_dir};
+use crate::log::compaction::CompactionBounds;
 use crate::log::flusher::{Flush, Flusher};
 use crate::log::partition::Partition;
 use crate::log::recovery::OpenError;
@@ -80,6 +81,7 @@ pub(crate) struct TopicBounds {
     pub(crate) partitions: usize,
     /// Idempotent producers of a partition.
     pub(crate) producers: usize,
+    pub(crate) compaction: CompactionBounds,
 }
 
 #[derive(Debug)]
@@ -158,7 +160,7 @@ impl Topics {
     }
 
     fn log_config(&self, topic: TopicConfig) -> LogConfig {
-        LogConfig { topic, producers: self.bounds.producers }
+        LogConfig { topic, producers: self.bounds.producers, compaction: self.bounds.compaction }
     }
 
     /// The map is whole before and after each change, so a panic in between harms nothing.

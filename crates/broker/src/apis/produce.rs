@@ -87,6 +87,10 @@ fn append_batch(
     }
     let batch =
         NewBatch::check(records).map_err(|error| refuse(error.code(), error.to_string()))?;
+    if found.config.cleanup.compacts() {
+        let checked = batch.check_keys(node.bounds.inflated_bytes);
+        checked.map_err(|error| refuse(error.code(), error.to_string()))?;
+    }
     let (records, bytes) = (batch.header.record_count as u64, batch.header.size as u64);
     let appended = partition.append(batch).map_err(|error| {
         if let PartitionError::Append(_) = error
@@ -108,9 +112,12 @@ impl BatchError {
                 ErrorCode::CorruptMessage
             }
             Self::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
-            Self::TrailingBytes { .. } | Self::Count { .. } | Self::Attributes(..) => {
-                ErrorCode::InvalidRecord
-            }
+            Self::TrailingBytes { .. }
+            | Self::Count { .. }
+            | Self::Attributes(..)
+            | Self::NoKey { .. }
+            | Self::Record(_)
+            | Self::Inflate(_) => ErrorCode::InvalidRecord,
         }
     }
 }

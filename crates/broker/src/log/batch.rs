@@ -11,6 +11,9 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::compression::{Compression, InflateError};
+use super::records::{MalformedRecord, Records};
+
 /// Bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes that `batch_length` does not count.
@@ -19,7 +22,6 @@ const CRC_END: usize = 21;
 const MAGIC: u8 = 2;
 
 const COMPRESSION_MASK: i16 = 0x07;
-const LAST_COMPRESSION: i16 = 4;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
@@ -31,7 +33,7 @@ pub(crate) const LEADER_EPOCH: i32 = 0;
 pub(crate) const NO_PRODUCER: i64 = -1;
 
 /// Why a batch is not one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchError {
     #[error("the batch ends after {actual} bytes; it should have {expected}")]
     Truncated { expected: usize, actual: usize },
@@ -47,6 +49,12 @@ pub(crate) enum BatchError {
     Count { count: i32, last_offset_delta: i32 },
     #[error("attributes {0:#06x}: {1}")]
     Attributes(i16, &'static str),
+    #[error("record {index} has no key; a compacted topic keeps records by their keys")]
+    NoKey { index: usize },
+    #[error(transparent)]
+    Record(#[from] MalformedRecord),
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
 }
 
 /// What a batch says about itself, without its records.
@@ -104,8 +112,12 @@ impl BatchHeader {
         self.base_offset + i64::from(self.last_offset_delta) + 1
     }
 
+    pub(crate) fn compression_code(&self) -> i16 {
+        self.attributes & COMPRESSION_MASK
+    }
+
     pub(crate) fn is_compressed(&self) -> bool {
-        self.attributes & COMPRESSION_MASK != 0
+        self.compression_code() != 0
     }
 
     /// Compares the checksum with the bytes of the whole batch.
@@ -142,7 +154,7 @@ impl NewBatch {
         header.verify(&bytes)?;
         let attributes = header.attributes;
         let refusal = match attributes {
-            a if LAST_COMPRESSION < a & COMPRESSION_MASK => "unknown compression",
+            _ if Compression::of(&header).is_none() => "unknown compression",
             a if a & LOG_APPEND_TIME != 0 => "only a broker may set the append time",
             a if a & TRANSACTIONAL != 0 => "this broker has no transactions",
             a if a & CONTROL != 0 => "only a broker may write control batches",
@@ -158,6 +170,18 @@ impl NewBatch {
         Ok(Self { header, bytes: bytes.into() })
     }
 
+    /// Checks that every record has a key, looking at up to `bound` bytes of decompressed records.
+    pub(crate) fn check_keys(&self, bound: usize) -> Result<(), BatchError> {
+        let compression = Compression::of(&self.header).expect("unknown ones were refused");
+        let records = compression.inflate(&self.bytes[HEADER_BYTES..], bound)?;
+        for (index, record) in Records::new(&records, self.header.record_count).enumerate() {
+            if record?.key.is_none() {
+                return Err(BatchError::NoKey { index });
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the batch its place in the log.
     pub(crate) fn assign(&mut self, base_offset: i64) {
         self.header.base_offset = base_offset;
@@ -170,36 +194,31 @@ impl NewBatch {
     }
 }
 
+/// A batch with fewer records: the same offsets, sequences and producer, `records` in the place of what was
+/// there. They are compressed as the batch says.
+pub(crate) fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp: i64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + records.len());
+    bytes.put_slice(&batch[..HEADER_BYTES]);
+    bytes.put_slice(records);
+    let length = (bytes.len() - LENGTH_END) as i32;
+    (&mut bytes[8..12]).put_i32(length);
+    (&mut bytes[35..43]).put_i64(max_timestamp);
+    (&mut bytes[57..61]).put_i32(count);
+    let crc = crc32c::crc32c(&bytes[CRC_END..]);
+    (&mut bytes[17..21]).put_u32(crc);
+    bytes
+}
+
 /// The first record of an uncompressed batch that is not older than `timestamp`: its offset and timestamp.
 ///
 /// None where the records cannot be read: they are the producer's, and nobody has checked them.
 pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
     let header = BatchHeader::parse(batch).ok()?;
-    let mut records = batch.get(HEADER_BYTES..header.size)?;
-    for _ in 0..header.record_count {
-        let length = usize::try_from(get_varint(&mut records)?).ok()?;
-        let mut record = records.get(..length)?;
-        records.advance(length);
-        record.try_get_i8().ok()?;
-        let record_timestamp = header.base_timestamp.checked_add(get_varint(&mut record)?)?;
+    for record in Records::new(batch.get(HEADER_BYTES..header.size)?, header.record_count) {
+        let record = record.ok()?;
+        let record_timestamp = header.base_timestamp.checked_add(record.timestamp_delta)?;
         if timestamp <= record_timestamp {
-            return Some((
-                header.base_offset.checked_add(get_varint(&mut record)?)?,
-                record_timestamp,
-            ));
-        }
-    }
-    None
-}
-
-/// A zigzag varint of up to ten bytes, as records use them.
-fn get_varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for group in 0..10 {
-        let byte = bytes.try_get_u8().ok()?;
-        value |= u64::from(byte & 0x7f) << (7 * group);
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+            return Some((header.base_offset.checked_add(record.offset_delta)?, record_timestamp));
         }
     }
     None
@@ -222,7 +241,7 @@ mod tests {
         batch.assign(42);
         let stored = BatchHeader::parse(batch.bytes()).unwrap();
         assert_eq!((stored.base_offset, stored.next_offset()), (42, 45));
-        assert_eq!(stored.verify(batch.bytes()), Ok(()));
+        stored.verify(batch.bytes()).unwrap();
     }
 
     #[test]

@@ -18,12 +18,15 @@ use tracing::{error, info};
 
 use super::batch::NewBatch;
 use super::flusher::{Durable, Flush, Flusher};
-use super::read::{Oversize, Target};
+use super::read::{Oversize, Read, ReadPlan, Target};
 use super::recovery::{OpenError, Trust};
 use super::store::{AppendError, Appended, Log, LogConfig};
 
 /// Pause between two attempts to open a failed log again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a read goes on after its segment was removed under it: each time, another pass has ended.
+const READ_ATTEMPTS: usize = 3;
 
 /// Why a partition could not take a batch or give one.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,8 @@ pub(crate) enum PartitionError {
     OutOfRange { offset: i64, start: i64, end: i64 },
     #[error("removing records from {path}: {source}")]
     Retain { path: PathBuf, source: std::io::Error },
+    #[error("compacting {path}: {source}")]
+    Compact { path: PathBuf, source: std::io::Error },
     #[error("reading {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
 }
@@ -218,6 +223,43 @@ impl Partition {
         Ok(())
     }
 
+    /// Takes out of full segments what newer records have replaced, if there is enough of it. Blocks.
+    pub(crate) fn compact(
+        &self,
+        now_ms: i64,
+        is_stopping: &impl Fn() -> bool,
+    ) -> Result<(), PartitionError> {
+        let failed = |source| PartitionError::Compact { path: self.dir.clone(), source };
+        let compaction = {
+            let state = self.lock();
+            let high = *state.high_watermark.borrow();
+            let Health::Sound(log) = &state.health else { return Ok(()) };
+            let Some(compaction) = log.compaction(high, now_ms) else { return Ok(()) };
+            compaction
+        };
+        let mut pass = compaction.begin(now_ms, is_stopping).map_err(failed)?;
+        let (mut before, mut after) = (0u64, 0u64);
+        while let Some(replacement) = pass.next().map_err(failed)? {
+            let mut state = self.lock();
+            let Health::Sound(log) = &mut state.health else { return Ok(()) };
+            if !log.replace(&replacement).map_err(failed)? {
+                return Ok(());
+            }
+            drop(state);
+            for segment in &replacement.old {
+                segment.remove().map_err(failed)?;
+                before += u64::from(segment.extent.size);
+            }
+            after += u64::from(replacement.new.extent.size);
+        }
+        let end_offset = pass.end_offset;
+        let mut state = self.lock();
+        let Health::Sound(log) = &mut state.health else { return Ok(()) };
+        log.compacted_before(end_offset).map_err(failed)?;
+        info!(dir = %self.dir.display(), offset = end_offset, before, after, "compacted a log");
+        Ok(())
+    }
+
     /// Deletes the records before `offset`, or all there are for -1, and returns the first that is left.
     /// Blocks.
     pub(crate) fn delete_before(&self, offset: i64) -> Result<i64, PartitionError> {
@@ -277,34 +319,41 @@ impl Partition {
         }
     }
 
-    /// Reads whole batches below the high watermark, from the one that holds `offset` on.
+    /// Reads whole batches below the high watermark, from the one that holds `offset` on, or the next where
+    /// compaction has left none.
     pub(crate) fn read(
         &self,
-        offset: i64,
+        mut offset: i64,
         max_bytes: usize,
         oversize: Oversize,
     ) -> Result<(Watermarks, Bytes), PartitionError> {
-        let (watermarks, plan) = {
-            let state = self.lock();
-            let log = state.sound()?;
-            let (start, high) = (log.start_offset(), *state.high_watermark.borrow());
-            if offset < start || high < offset {
-                return Err(PartitionError::OutOfRange { offset, start, end: high });
-            }
-            let plan = (offset < high).then(|| log.plan(Target::Offset(offset), high)).flatten();
-            (Watermarks { start, high }, plan)
-        };
-        match plan.map(|plan| plan.read(offset, max_bytes, oversize)).transpose() {
-            Ok(batches) => Ok((watermarks, batches.unwrap_or_default())),
-            Err(source) => {
-                // Retention may have removed the segment since it was planned for.
-                let Watermarks { start, high: end } = self.watermarks()?;
-                if offset < start {
-                    return Err(PartitionError::OutOfRange { offset, start, end });
+        let mut attempts = READ_ATTEMPTS;
+        loop {
+            let (watermarks, plan) = self.plan(offset)?;
+            let Some(plan) = plan else { return Ok((watermarks, Bytes::new())) };
+            let segment_end = plan.extent.next_offset;
+            match plan.read(offset, max_bytes, oversize) {
+                Ok(Read::Batches(batches)) => return Ok((watermarks, batches)),
+                Ok(Read::NoneLeft) if segment_end < watermarks.high => offset = segment_end,
+                Ok(Read::NoneLeft) => return Ok((watermarks, Bytes::new())),
+                // Retention or compaction has removed the segment since it was planned for.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && 0 < attempts => {
+                    attempts -= 1;
                 }
-                Err(self.read_error(source))
+                Err(source) => return Err(self.read_error(source)),
             }
         }
+    }
+
+    fn plan(&self, offset: i64) -> Result<(Watermarks, Option<ReadPlan>), PartitionError> {
+        let state = self.lock();
+        let log = state.sound()?;
+        let (start, high) = (log.start_offset(), *state.high_watermark.borrow());
+        if offset < start || high < offset {
+            return Err(PartitionError::OutOfRange { offset, start, end: high });
+        }
+        let plan = (offset < high).then(|| log.plan(Target::Offset(offset), high)).flatten();
+        Ok((Watermarks { start, high }, plan))
     }
 
     /// The first record that is not older than `timestamp`: its offset and timestamp.

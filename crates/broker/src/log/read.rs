@@ -61,31 +61,38 @@ pub(crate) enum Oversize {
     Skip,
 }
 
+/// What a segment holds for a reader.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Batches(Bytes),
+    /// Compaction has left nothing from the offset to the segment's end.
+    NoneLeft,
+}
+
 impl ReadPlan {
-    /// Whole batches from the one that holds `offset` on, of at most `max_bytes`. Empty if the segment holds
-    /// none of them.
+    /// Whole batches from the one that holds `offset` on, of at most `max_bytes`.
     pub(crate) fn read(
         self,
         offset: i64,
         max_bytes: usize,
         oversize: Oversize,
-    ) -> io::Result<Bytes> {
+    ) -> io::Result<Read> {
         let (file, position) = self.open(Target::Offset(offset))?;
         let mut headers = self.headers(&file, position);
         while let Some((position, header)) = headers.next()? {
             if offset < header.next_offset() {
                 if max_bytes < header.size && oversize == Oversize::Skip {
-                    break;
+                    return Ok(Read::Batches(Bytes::new()));
                 }
                 let left = (self.extent.size - position) as usize;
                 let size = max_bytes.max(header.size).min(left);
                 let mut batches = BytesMut::zeroed(size);
                 file.read_exact_at(&mut batches, u64::from(position))?;
                 batches.truncate(whole_batches(&batches, self.end_offset));
-                return Ok(batches.freeze());
+                return Ok(Read::Batches(batches.freeze()));
             }
         }
-        Ok(Bytes::new())
+        Ok(Read::NoneLeft)
     }
 
     /// The offset and timestamp of the first record not older than `timestamp`. For a compressed batch they

@@ -15,7 +15,8 @@ use tracing::warn;
 use super::batch::{BatchHeader, HEADER_BYTES, LEADER_EPOCH};
 use super::index::SparseIndex;
 use super::segment::{
-    Active, Extent, Seal, Sealed, base_offsets, log_path, read_start_offset, seal_path, write_seal,
+    Active, COMPACTED, Extent, START, Seal, Sealed, SegmentName, read_offset, remove_unfinished,
+    seal_path, segment_names, write_seal,
 };
 use crate::files::{remove_if_there, sync_dir};
 use crate::producers::Producers;
@@ -33,6 +34,8 @@ pub(crate) enum OpenError {
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) start_offset: i64,
+    /// The log is compacted before it.
+    pub(crate) clean_offset: i64,
     pub(crate) sealed: Vec<Sealed>,
     pub(crate) active: Active,
     pub(crate) producers: Producers,
@@ -62,21 +65,23 @@ pub(crate) fn recover(
     trust: Trust,
     producer_capacity: usize,
 ) -> Result<Recovered, OpenError> {
-    let bases = base_offsets(dir).map_err(at(dir))?;
-    let start_offset = read_start_offset(dir).map_err(at(dir))?;
+    remove_unfinished(dir).map_err(at(dir))?;
+    let names = remove_replaced(dir).map_err(at(dir))?;
+    let start_offset = read_offset(dir, START).map_err(at(dir))?;
+    let clean_offset = read_offset(dir, COMPACTED).map_err(at(dir))?;
     let mut producers = Producers::default();
     let mut sealed = Vec::new();
     let mut last = None;
-    for (nth, &base) in bases.iter().enumerate() {
-        let path = log_path(dir, base);
-        let later = &bases[nth + 1..];
+    for (nth, &name) in names.iter().enumerate() {
+        let path = name.path(dir);
+        let later = &names[nth + 1..];
         let seal = Seal::load(&path).filter(|seal| seal.extent.next_offset <= trust.end());
         if let Some(seal) = seal.filter(|_| !later.is_empty()) {
             producers = seal.producers;
             sealed.push(Sealed { extent: seal.extent, path, index: None });
             continue;
         }
-        let scan = Scan::run(&path, base, trust.end(), producer_capacity, &mut producers);
+        let scan = Scan::run(&path, name, trust.end(), producer_capacity, &mut producers);
         let scan = scan.map_err(at(&path))?;
         if scan.damage.is_none() && !later.is_empty() {
             sealed.push(seal_again(scan, path.clone(), &producers).map_err(at(&path))?);
@@ -87,23 +92,44 @@ pub(crate) fn recover(
     }
     let Some((path, scan, later)) = last else {
         let active = Active::create(dir, 0).and_then(|active| sync_dir(dir).map(|()| active));
-        return Ok(Recovered { start_offset, sealed, active: active.map_err(at(dir))?, producers });
+        let active = active.map_err(at(dir))?;
+        return Ok(Recovered { start_offset, clean_offset, sealed, active, producers });
     };
     if let Some(reason) = &scan.damage {
         let position = scan.extent.size;
-        let is_sealed_later = later.iter().any(|&base| Seal::load(&log_path(dir, base)).is_some());
+        let is_sealed_later = later.iter().any(|name| Seal::load(&name.path(dir)).is_some());
         if is_sealed_later && matches!(trust, Trust::WholeBatches) {
             return Err(OpenError::Corrupt { path, position, reason: reason.clone() });
         }
         warn!(path = %path.display(), position, %reason, "dropping the torn end of a log");
         // The newest goes first, so that a crash in between leaves no gap.
-        for &base in later.iter().rev() {
-            remove(&log_path(dir, base)).map_err(at(dir))?;
+        for name in later.iter().rev() {
+            remove(&name.path(dir)).map_err(at(dir))?;
         }
     }
     let active = activate(scan, path.clone()).map_err(at(&path))?;
     sync_dir(dir).map_err(at(dir))?;
-    Ok(Recovered { start_offset, sealed, active, producers })
+    Ok(Recovered { start_offset, clean_offset, sealed, active, producers })
+}
+
+/// Removes the segments that compaction has replaced without getting to remove them, and names the others.
+fn remove_replaced(dir: &Path) -> io::Result<Vec<SegmentName>> {
+    let mut names: Vec<SegmentName> = Vec::new();
+    let mut replaced_before = 0;
+    let found = segment_names(dir)?;
+    for (nth, &name) in found.iter().enumerate() {
+        let next = found.get(nth + 1);
+        let is_older = next.is_some_and(|next| next.base_offset == name.base_offset);
+        if is_older || name.base_offset < replaced_before {
+            remove(&name.path(dir))?;
+            continue;
+        }
+        if let Some(seal) = Seal::load(&name.path(dir)).filter(|_| 0 < name.version) {
+            replaced_before = seal.extent.next_offset;
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
@@ -117,7 +143,7 @@ fn activate(scan: Scan, path: PathBuf) -> io::Result<Active> {
     file.sync_all()?;
     // It may have been longer and sealed.
     remove_if_there(&seal_path(&path))?;
-    Ok(Active { extent: scan.extent, index: scan.index, file: Arc::new(file), path })
+    Active::open(scan.extent, scan.index, file, path)
 }
 
 /// Gives a full segment without a seal a new one, with the producers as they were at its end. If it cannot be
@@ -151,7 +177,7 @@ struct Scan {
 impl Scan {
     fn run(
         path: &Path,
-        base_offset: i64,
+        name: SegmentName,
         end: i64,
         producer_capacity: usize,
         producers: &mut Producers,
@@ -160,7 +186,7 @@ impl Scan {
         let file_size = file.metadata()?.len();
         let mut reader = BufReader::with_capacity(64 * 1024, file);
         let mut scan = Self {
-            extent: Extent::empty(base_offset),
+            extent: Extent::empty(name.base_offset),
             index: SparseIndex::default(),
             damage: None,
         };
@@ -170,7 +196,11 @@ impl Scan {
             if left == 0 {
                 return Ok(scan);
             }
-            match read_batch(&mut reader, left, scan.extent.next_offset, &mut batch)? {
+            let place = match name.version {
+                0 => Place::At(scan.extent.next_offset),
+                _ => Place::NotBefore(scan.extent.next_offset),
+            };
+            match read_batch(&mut reader, left, place, &mut batch)? {
                 Ok(header) if header.base_offset < end => {
                     scan.index.observe(&header, scan.extent.size, scan.extent.max_timestamp);
                     scan.extent.extend(&header);
@@ -189,11 +219,19 @@ impl Scan {
     }
 }
 
+/// Where the next batch of a segment has to begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    At(i64),
+    /// The segment was compacted, which leaves gaps.
+    NotBefore(i64),
+}
+
 /// Reads the next batch into `batch`; `Ok(Err(reason))` if what is there is not the batch that belongs there.
-fn read_batch(
+pub(crate) fn read_batch(
     reader: &mut impl Read,
     left: u64,
-    expected_offset: i64,
+    place: Place,
     batch: &mut Vec<u8>,
 ) -> io::Result<Result<BatchHeader, String>> {
     batch.resize(HEADER_BYTES.min(left as usize), 0);
@@ -205,9 +243,15 @@ fn read_batch(
     if left < header.size as u64 {
         return Ok(Err(format!("a batch of {} bytes, of which {left} are there", header.size)));
     }
-    if header.base_offset != expected_offset {
-        let actual = header.base_offset;
-        return Ok(Err(format!("offset {actual} where {expected_offset} belongs")));
+    let actual = header.base_offset;
+    match place {
+        Place::At(offset) if actual != offset => {
+            return Ok(Err(format!("offset {actual} where {offset} belongs")));
+        }
+        Place::NotBefore(offset) if actual < offset => {
+            return Ok(Err(format!("offset {actual} where {offset} or a later one belongs")));
+        }
+        _ => {}
     }
     if header.leader_epoch != LEADER_EPOCH || header.last_offset_delta < 0 {
         return Ok(Err("a header that no broker of one node writes".to_owned()));

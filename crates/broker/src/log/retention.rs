@@ -14,8 +14,8 @@ pub(crate) struct Kept {
     pub(crate) newest_ms: i64,
 }
 
-/// How long and how much to keep.
-#[derive(Debug, Clone, Copy)]
+/// How long and how much to keep; by default for ever and everything.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Retention {
     pub(crate) time: Option<Duration>,
     pub(crate) bytes: Option<u64>,
@@ -44,11 +44,14 @@ impl Retention {
     }
 
     pub(crate) fn is_old(&self, newest_ms: i64, now_ms: i64) -> bool {
-        self.time.is_some_and(|time| {
-            let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-            newest_ms.saturating_add(time_ms) <= now_ms
-        })
+        self.time.is_some_and(|time| is_older(newest_ms, time, now_ms))
     }
+}
+
+/// Whether what happened at `since_ms` was at least `age` ago.
+pub(crate) fn is_older(since_ms: i64, age: Duration, now_ms: i64) -> bool {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    since_ms.saturating_add(age_ms) <= now_ms
 }
 
 #[cfg(test)]

@@ -23,7 +23,10 @@ use super::index::SparseIndex;
 use crate::files;
 use crate::producers::Producers;
 
-const START: &str = "start";
+/// File with the first offset that counts, where it is not a segment's first.
+pub(crate) const START: &str = "start";
+/// File with the offset before which the log is compacted.
+pub(crate) const COMPACTED: &str = "compacted";
 const SEAL_MAGIC: u32 = u32::from_be_bytes(*b"seal");
 
 /// What a segment holds.
@@ -57,15 +60,26 @@ pub(crate) struct Active {
     pub(crate) index: SparseIndex,
     pub(crate) file: Arc<File>,
     pub(crate) path: PathBuf,
+    /// In milliseconds since the epoch.
+    pub(crate) begun_ms: i64,
 }
 
 impl Active {
     /// Creates the file; the directory entry is durable only once the directory is synced.
     pub(crate) fn create(dir: &Path, base_offset: i64) -> io::Result<Self> {
-        let path = log_path(dir, base_offset);
+        let path = SegmentName::new(base_offset).path(dir);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-        let extent = Extent::empty(base_offset);
-        Ok(Self { extent, index: SparseIndex::default(), file: Arc::new(file), path })
+        Self::open(Extent::empty(base_offset), SparseIndex::default(), file, path)
+    }
+
+    pub(crate) fn open(
+        extent: Extent,
+        index: SparseIndex,
+        file: File,
+        path: PathBuf,
+    ) -> io::Result<Self> {
+        let begun_ms = begun_ms(&file)?;
+        Ok(Self { extent, index, file: Arc::new(file), path, begun_ms })
     }
 
     /// Writes a batch that has its offset. On an error the segment is as before, but for bytes past its end.
@@ -84,7 +98,7 @@ impl Active {
 }
 
 /// A full segment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     pub(crate) extent: Extent,
     pub(crate) path: PathBuf,
@@ -99,6 +113,14 @@ impl Sealed {
     }
 }
 
+/// When a file was begun, or last written to where the file system does not know; in milliseconds since the
+/// epoch.
+pub(crate) fn begun_ms(file: &File) -> io::Result<i64> {
+    let metadata = file.metadata()?;
+    let begun = metadata.created().or_else(|_| metadata.modified())?;
+    Ok(begun.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64))
+}
+
 /// The newest of a segment's records, or its last write if that is later; in milliseconds since the epoch.
 pub(crate) fn newest_ms(extent: &Extent, path: &Path) -> i64 {
     let written = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -107,18 +129,18 @@ pub(crate) fn newest_ms(extent: &Extent, path: &Path) -> i64 {
     extent.max_timestamp.max(written_ms)
 }
 
-/// The first offset that counts, as [`write_start_offset`] left it.
-pub(crate) fn read_start_offset(dir: &Path) -> io::Result<i64> {
-    let Some(text) = files::read(&dir.join(START))? else { return Ok(0) };
+/// An offset as [`write_offset`] left it; 0 if it was never written.
+pub(crate) fn read_offset(dir: &Path, name: &str) -> io::Result<i64> {
+    let Some(text) = files::read(&dir.join(name))? else { return Ok(0) };
     text.trim().parse().map_err(|_| {
-        let reason = format!("`{START}` holds `{}` instead of an offset", text.trim());
+        let reason = format!("`{name}` holds `{}` instead of an offset", text.trim());
         io::Error::new(io::ErrorKind::InvalidData, reason)
     })
 }
 
-/// Writes the first offset that counts, durably and in one step.
-pub(crate) fn write_start_offset(dir: &Path, offset: i64) -> io::Result<()> {
-    files::replace(dir, START, &format!("{offset}\n"))
+/// Writes an offset, durably and in one step.
+pub(crate) fn write_offset(dir: &Path, name: &str, offset: i64) -> io::Result<()> {
+    files::replace(dir, name, &format!("{offset}\n"))
 }
 
 /// What a seal says.
@@ -178,22 +200,56 @@ pub(crate) fn write_seal(segment: &Path, seal: &[u8]) -> io::Result<()> {
     fs::rename(&unfinished, &path)
 }
 
-pub(crate) fn log_path(dir: &Path, base_offset: i64) -> PathBuf {
-    dir.join(format!("{base_offset:020}.log"))
+/// What a segment's file is called. Of two segments with one base offset the one with the higher version
+/// counts; it was made from the other by compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentName {
+    pub(crate) base_offset: i64,
+    /// How often the segment was compacted.
+    pub(crate) version: u32,
+}
+
+impl SegmentName {
+    pub(crate) fn new(base_offset: i64) -> Self {
+        Self { base_offset, version: 0 }
+    }
+
+    pub(crate) fn path(self, dir: &Path) -> PathBuf {
+        let Self { base_offset, version } = self;
+        match version {
+            0 => dir.join(format!("{base_offset:020}.log")),
+            _ => dir.join(format!("{base_offset:020}-{version}.log")),
+        }
+    }
+
+    pub(crate) fn parse(path: &Path) -> Option<Self> {
+        let stem = path.file_name()?.to_str()?.strip_suffix(".log")?;
+        let (base_offset, version) = stem.split_once('-').unwrap_or((stem, "0"));
+        Some(Self { base_offset: base_offset.parse().ok()?, version: version.parse().ok()? })
+    }
 }
 
 pub(crate) fn seal_path(segment: &Path) -> PathBuf {
     segment.with_extension("seal")
 }
 
-/// The base offsets of the segments in a directory, ascending.
-pub(crate) fn base_offsets(dir: &Path) -> io::Result<Vec<i64>> {
-    let mut bases = Vec::new();
+/// The segments in a directory, by base offset and version.
+pub(crate) fn segment_names(dir: &Path) -> io::Result<Vec<SegmentName>> {
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let base = name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<i64>().ok());
-        bases.extend(base);
+        names.extend(SegmentName::parse(&entry?.path()));
     }
-    bases.sort_unstable();
-    Ok(bases)
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes what crashes have left of files in the making.
+pub(crate) fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "unfinished") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }

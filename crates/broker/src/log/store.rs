@@ -10,10 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::NewBatch;
+use super::compaction::{Compaction, CompactionBounds, Replacement};
 use super::read::{ReadPlan, Source, Target};
 use super::recovery::{OpenError, Recovered, Trust, recover};
-use super::retention::{Kept, Retention};
-use super::segment::{Active, Extent, Seal, Sealed, newest_ms, write_seal, write_start_offset};
+use super::retention::{Kept, Retention, is_older};
+use super::segment::{
+    Active, COMPACTED, Extent, START, Seal, Sealed, newest_ms, write_offset, write_seal,
+};
 use crate::files::sync_dir;
 use crate::producers::{Producers, SequenceError, Verdict};
 use crate::topic_config::TopicConfig;
@@ -24,6 +27,7 @@ pub(crate) struct LogConfig {
     pub(crate) topic: TopicConfig,
     /// Idempotent producers that are remembered.
     pub(crate) producers: usize,
+    pub(crate) compaction: CompactionBounds,
 }
 
 /// Why a batch was not appended.
@@ -53,6 +57,8 @@ pub(crate) struct Log {
     config: LogConfig,
     /// Records before it were deleted, although their segment may still be there.
     start_offset: i64,
+    /// The log is compacted before it.
+    clean_offset: i64,
     sealed: VecDeque<Sealed>,
     active: Active,
     producers: Producers,
@@ -71,12 +77,13 @@ struct PendingSeal {
 
 impl Log {
     pub(crate) fn open(dir: &Path, trust: Trust, config: LogConfig) -> Result<Self, OpenError> {
-        let Recovered { start_offset, sealed, active, producers } =
+        let Recovered { start_offset, clean_offset, sealed, active, producers } =
             recover(dir, trust, config.producers)?;
         Ok(Self {
             dir: dir.to_owned(),
             config,
             start_offset,
+            clean_offset,
             sealed: sealed.into(),
             active,
             producers,
@@ -133,7 +140,7 @@ impl Log {
     /// Begins a new active segment.
     fn roll(&mut self) -> io::Result<()> {
         let active = Active::create(&self.dir, self.next_offset())?;
-        let Active { extent, index, file, path } = std::mem::replace(&mut self.active, active);
+        let Active { extent, index, file, path, .. } = std::mem::replace(&mut self.active, active);
         let seal = Seal::encode(&extent, &index, &self.producers);
         let base_offset = extent.base_offset;
         self.unsynced_seals.push(PendingSeal { base_offset, path: path.clone(), file, seal });
@@ -145,19 +152,26 @@ impl Log {
     /// Deletes records before `offset`, durably. Their segments go when the next ones are retired.
     pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<()> {
         if self.start_offset() < offset {
-            write_start_offset(&self.dir, offset)?;
+            write_offset(&self.dir, START, offset)?;
             self.start_offset = offset;
         }
         Ok(())
     }
 
     /// Takes out of the log what has been kept long enough and is before `end_offset`, for the caller to
-    /// remove. An active segment that is old is closed, so that it goes as well.
+    /// remove. An active segment that is old is closed, so that it goes or can be compacted as well.
     pub(crate) fn retire(&mut self, end_offset: i64, now_ms: i64) -> io::Result<Vec<Sealed>> {
-        let TopicConfig { retention, retention_bytes, .. } = self.config.topic;
-        let retention = Retention { time: retention, bytes: retention_bytes };
-        let Active { extent, path, .. } = &self.active;
-        if 0 < extent.size && retention.is_old(newest_ms(extent, path), now_ms) {
+        let TopicConfig { cleanup, retention, retention_bytes, segment_age, .. } =
+            self.config.topic;
+        let retention = if cleanup.deletes() {
+            Retention { time: retention, bytes: retention_bytes }
+        } else {
+            Retention::default()
+        };
+        let Active { extent, path, begun_ms, .. } = &self.active;
+        let is_due = is_older(*begun_ms, segment_age, now_ms)
+            || retention.is_old(newest_ms(extent, path), now_ms);
+        if 0 < extent.size && is_due {
             self.roll()?;
         }
         let start_offset = self.start_offset;
@@ -170,6 +184,64 @@ impl Log {
         });
         let expired = retention.expired(full, self.size(), now_ms);
         Ok(self.sealed.drain(..deleted.max(expired)).collect())
+    }
+
+    /// A pass of compaction, if enough of what is before `end_offset` has not been through one.
+    pub(crate) fn compaction(&self, end_offset: i64, now_ms: i64) -> Option<Compaction> {
+        let TopicConfig {
+            cleanup,
+            segment_bytes,
+            tombstones_kept,
+            compaction_lag,
+            dirty_ratio,
+            ..
+        } = self.config.topic;
+        let may_be_compacted = |segment: &&Sealed| {
+            let newest_ms = newest_ms(&segment.extent, &segment.path);
+            segment.index.is_none()
+                && segment.extent.next_offset <= end_offset
+                && is_older(newest_ms, compaction_lag, now_ms)
+        };
+        let segments: Vec<_> = self.sealed.iter().take_while(may_be_compacted).cloned().collect();
+        let bytes = |segments: &mut dyn Iterator<Item = &Sealed>| -> u64 {
+            segments.map(|segment| u64::from(segment.extent.size)).sum()
+        };
+        let is_dirty = |segment: &&Sealed| self.clean_offset < segment.extent.next_offset;
+        let dirty = bytes(&mut segments.iter().filter(is_dirty));
+        let is_enough = dirty_ratio * bytes(&mut segments.iter()) as f64 <= dirty as f64;
+        (cleanup.compacts() && 0 < dirty && is_enough).then(|| Compaction {
+            dir: self.dir.clone(),
+            segments,
+            clean_offset: self.clean_offset,
+            segment_bytes,
+            tombstones_kept,
+            bounds: self.config.compaction,
+        })
+    }
+
+    /// Puts segments that were written anew in the place of the old, which the caller then removes. False if
+    /// the old ones are not all there: retention has taken some.
+    pub(crate) fn replace(&mut self, replacement: &Replacement) -> io::Result<bool> {
+        let Replacement { old, new, unfinished } = replacement;
+        let is_first = |sealed: &Sealed| sealed.path == old[0].path;
+        let Some(start) = self.sealed.iter().position(is_first) else { return Ok(false) };
+        let range = start..start + old.len();
+        let is_there = self.sealed.range(start..).map(|sealed| &sealed.path);
+        if !is_there.take(old.len()).eq(old.iter().map(|sealed| &sealed.path)) {
+            return Ok(false);
+        }
+        std::fs::rename(unfinished, &new.path)?;
+        sync_dir(&self.dir)?;
+        self.sealed.drain(range);
+        self.sealed.insert(start, new.clone());
+        Ok(true)
+    }
+
+    /// Notes how far the log is compacted.
+    pub(crate) fn compacted_before(&mut self, offset: i64) -> io::Result<()> {
+        write_offset(&self.dir, COMPACTED, offset)?;
+        self.clean_offset = offset;
+        Ok(())
     }
 
     /// Bytes of all segments.

@@ -9,19 +9,20 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes};
 
 use super::batch::{BatchHeader, NewBatch};
+use super::compaction::CompactionBounds;
 use super::flusher::{Durable, Flush, Flusher};
 use super::partition::{Partition, PartitionError, PendingAppend, Watermarks};
-use super::read::{Oversize, Target};
+use super::read::{Oversize, Read, Target};
 use super::recovery::{OpenError, Trust};
-use super::segment::{log_path, seal_path};
+use super::segment::{SegmentName, seal_path};
 use super::store::{Log, LogConfig};
 use crate::protocol::ErrorCode;
-use crate::topic_config::TopicConfig;
+use crate::topic_config::{Cleanup, TopicConfig};
 
 /// A batch in the making.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
-    values: Vec<String>,
+    pairs: Vec<(Option<String>, Option<String>)>,
     base_offset: i64,
     timestamp: i64,
     producer: (i64, i16, i32),
@@ -30,8 +31,14 @@ pub(crate) struct Batch {
 impl Batch {
     /// Records without keys or headers, a millisecond apart.
     pub(crate) fn of(values: &[&str]) -> Self {
-        let values = values.iter().map(ToString::to_string).collect();
-        Self { values, base_offset: 0, timestamp: 0, producer: (-1, -1, -1) }
+        Self::pairs(&values.iter().map(|&value| (None, Some(value))).collect::<Vec<_>>())
+    }
+
+    /// Records with keys and values.
+    pub(crate) fn pairs(pairs: &[(Option<&str>, Option<&str>)]) -> Self {
+        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+        let pairs = pairs.iter().map(|&(key, value)| (owned(key), owned(value))).collect();
+        Self { pairs, base_offset: 0, timestamp: 0, producer: (-1, -1, -1) }
     }
 
     pub(crate) fn based(self, base_offset: i64) -> Self {
@@ -48,18 +55,19 @@ impl Batch {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut records = Vec::new();
-        for (delta, value) in self.values.iter().enumerate() {
+        for (delta, (key, value)) in self.pairs.iter().enumerate() {
             let mut record = vec![0];
             put_varint(&mut record, delta as i64);
             put_varint(&mut record, delta as i64);
-            put_varint(&mut record, -1);
-            put_varint(&mut record, value.len() as i64);
-            record.put_slice(value.as_bytes());
+            for text in [key, value] {
+                put_varint(&mut record, text.as_ref().map_or(-1, |text| text.len() as i64));
+                record.put_slice(text.as_deref().unwrap_or_default().as_bytes());
+            }
             put_varint(&mut record, 0);
             put_varint(&mut records, record.len() as i64);
             records.put_slice(&record);
         }
-        let last_delta = self.values.len() as i32 - 1;
+        let last_delta = self.pairs.len() as i32 - 1;
         let mut bytes = Vec::new();
         bytes.put_i64(self.base_offset);
         bytes.put_i32(49 + records.len() as i32);
@@ -98,12 +106,18 @@ fn put_varint(buffer: &mut Vec<u8>, value: i64) {
 /// Segments that a few batches fill.
 const CONFIG: LogConfig = LogConfig {
     topic: TopicConfig {
+        cleanup: Cleanup::Delete,
         retention: Some(Duration::from_secs(10)),
         retention_bytes: None,
         segment_bytes: 400,
+        segment_age: Duration::MAX,
         max_batch_bytes: 1 << 20,
+        tombstones_kept: Duration::ZERO,
+        compaction_lag: Duration::ZERO,
+        dirty_ratio: 0.0,
     },
     producers: 8,
+    compaction: CompactionBounds { keys: 100, inflated_bytes: 1 << 20 },
 };
 
 fn open(dir: &Path) -> Log {
@@ -128,11 +142,28 @@ fn fill(log: &mut Log, from: i64, to: i64) {
     log.finish_sync(&sealed);
 }
 
+impl Read {
+    fn batches(self) -> Bytes {
+        match self {
+            Self::Batches(batches) => batches,
+            Self::NoneLeft => panic!("the segment holds nothing from that offset on"),
+        }
+    }
+}
+
 /// Everything that can be read from an offset on, read in small pieces.
 fn read_all(log: &Log, mut offset: i64) -> Vec<u8> {
     let mut all = Vec::new();
     while let Some(plan) = log.plan(Target::Offset(offset), i64::MAX) {
-        let batches = plan.read(offset, 150, Oversize::Return).unwrap();
+        let segment_end = plan.extent.next_offset;
+        let batches = match plan.read(offset, 150, Oversize::Return).unwrap() {
+            Read::Batches(batches) => batches,
+            Read::NoneLeft if segment_end < log.next_offset() => {
+                offset = segment_end;
+                continue;
+            }
+            Read::NoneLeft => break,
+        };
         assert!(!batches.is_empty());
         all.put_slice(&batches);
         let mut rest = &batches[..];
@@ -181,7 +212,7 @@ fn readers_see_nothing_from_their_end_offset_on() {
     fill(&mut log, 0, 20);
     for end in 1..20 {
         let plan = log.plan(Target::Offset(0), end * 2).unwrap();
-        let batches = plan.read(0, usize::MAX >> 1, Oversize::Return).unwrap();
+        let batches = plan.read(0, usize::MAX >> 1, Oversize::Return).unwrap().batches();
         assert!(!batches.is_empty() && expected(0, end).starts_with(&batches), "{end}");
     }
 }
@@ -192,8 +223,8 @@ fn a_batch_larger_than_asked_for_is_returned_alone_or_skipped() {
     let mut log = open(dir.path());
     fill(&mut log, 0, 3);
     let read = |oversize| log.plan(Target::Offset(2), i64::MAX).unwrap().read(2, 10, oversize);
-    assert_eq!(read(Oversize::Return).unwrap(), expected(1, 2));
-    assert_eq!(read(Oversize::Skip).unwrap(), Bytes::new());
+    assert_eq!(read(Oversize::Return).unwrap().batches(), expected(1, 2));
+    assert_eq!(read(Oversize::Skip).unwrap().batches(), Bytes::new());
 }
 
 #[test]
@@ -262,7 +293,7 @@ fn garbage_after_the_end_is_dropped() {
 fn lost_and_damaged_seals_cost_nothing() {
     let dir = tempfile::tempdir().unwrap();
     fill(&mut open(dir.path()), 0, 20);
-    let seal = seal_path(&log_path(dir.path(), 0));
+    let seal = seal_path(&SegmentName::new(0).path(dir.path()));
     let whole = fs::read(&seal).unwrap();
     for byte in 0..whole.len() {
         let mut damaged = whole.clone();
@@ -285,7 +316,7 @@ fn a_crash_between_two_segments_loses_what_follows_the_damage() {
     (3..12).for_each(|n| {
         append(&mut log, &nth(n));
     });
-    let damaged = log_path(dir.path(), 8);
+    let damaged = SegmentName::new(8).path(dir.path());
     assert_ne!(newest_segment(dir.path()), damaged);
     OpenOptions::new().write(true).open(&damaged).unwrap().set_len(100).unwrap();
     assert_eq!(read_all(&open(dir.path()), 0), expected(0, 5));
@@ -296,7 +327,7 @@ fn a_crash_between_two_segments_loses_what_follows_the_damage() {
 fn damage_before_sealed_segments_is_an_error_that_names_the_place() {
     let dir = tempfile::tempdir().unwrap();
     fill(&mut open(dir.path()), 0, 20);
-    let path = log_path(dir.path(), 0);
+    let path = SegmentName::new(0).path(dir.path());
     fs::remove_file(seal_path(&path)).unwrap();
     OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[9], 100).unwrap();
     let error = Log::open(dir.path(), Trust::WholeBatches, CONFIG).unwrap_err();

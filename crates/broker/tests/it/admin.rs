@@ -1,5 +1,6 @@
 //! Administration, as Kafka's tools do it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::TopicConfig;
@@ -9,9 +10,10 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::producer::FutureRecord;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, TopicPartitionList};
-use tokio::time::{Instant, sleep};
+use rdkafka::{Message, Offset, TopicPartitionList};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clients::{consume, consumer, produce, producer, values};
 use crate::{Place, SOON};
@@ -46,7 +48,7 @@ async fn settings_are_kept_over_restarts_and_can_be_taken_back() {
     assert_eq!(setting(&admin, "t", "segment.bytes").await, ("65536".to_owned(), false));
     assert_eq!(setting(&admin, "t", "retention.ms").await, ("604800000".to_owned(), true));
 
-    for (name, value) in [("cleanup.policy", "compact"), ("nonsense", "1")] {
+    for (name, value) in [("cleanup.policy", "shred"), ("nonsense", "1")] {
         let change = AlterConfig::new(ResourceSpecifier::Topic("t")).set(name, value);
         // This client does not pass on why; but nothing may have changed.
         let _ = admin.alter_configs([&change], &options).await.unwrap();
@@ -97,7 +99,7 @@ async fn records_before_an_offset_are_deleted_for_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_been_kept_long_enough_goes_and_the_rest_stays() {
     let place = Place::with(|config| {
-        config.retention_interval = Duration::from_millis(20);
+        config.cleaning_interval = Duration::from_millis(20);
         config.topic_defaults = TopicConfig {
             segment_bytes: 20_000,
             retention_bytes: Some(50_000),
@@ -164,4 +166,34 @@ async fn what_happens_is_counted() {
     assert!(stats.log_bytes <= stats.bytes_out_total && 0 < stats.log_bytes);
     assert!(0 < stats.connections_total && 0 < stats.syncs_total && 0 < stats.requests_total);
     assert_eq!((stats.batches_refused_total, stats.syncs_failed_total), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compacted_topic_keeps_the_newest_value_of_each_key_and_refuses_records_without_one() {
+    let place = Place::with(|config| config.cleaning_interval = Duration::from_millis(20)).await;
+    let topic = NewTopic::new("t", 1, TopicReplication::Fixed(1))
+        .set("cleanup.policy", "compact")
+        .set("segment.bytes", "16384")
+        .set("min.cleanable.dirty.ratio", "0");
+    admin(&place).create_topics([&topic], &AdminOptions::new()).await.unwrap()[0].clone().unwrap();
+    let sender = producer(&place, &[("compression.type", "lz4"), ("linger.ms", "0")]);
+    for n in 0..2000 {
+        let (key, value) = (format!("key {}", n % 10), format!("{n} {}", "x".repeat(n % 50)));
+        let record = FutureRecord::to("t").key(&key).payload(&value);
+        sender.send(record, SOON).await.map_err(|(error, _)| error).unwrap();
+    }
+    let without = FutureRecord::<(), _>::to("t").payload("x");
+    let refused = sender.send(without, SOON).await.unwrap_err().0;
+    assert_eq!(refused.rdkafka_error_code(), Some(RDKafkaErrorCode::InvalidRecord));
+    let deadline = Instant::now() + SOON;
+    while 20_000 < place.broker.stats().log_bytes {
+        assert!(Instant::now() < deadline, "{:?}", place.broker.stats());
+        sleep(Duration::from_millis(10)).await;
+    }
+    let reader = consumer(&place, "g", "t", &[]);
+    let mut newest = BTreeMap::new();
+    while newest.len() < 10 || newest.values().any(|offset| *offset < 1990) {
+        let record = timeout(SOON, reader.recv()).await.unwrap().unwrap();
+        newest.insert(record.key().unwrap().to_vec(), record.offset());
+    }
 }

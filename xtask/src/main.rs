@@ -1,5 +1,6 @@
-//! Development tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask peers`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `kafka`.
 
+mod kafka;
 mod peers;
 mod run;
 mod tidy;
@@ -10,7 +11,8 @@ const USAGE: &str = "usage: cargo xtask TASK
 
   ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
-  peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras";
+  peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
+  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +20,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci(),
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
+        ["kafka", options @ ..] => kafka::run(options),
         _ => bail!("{USAGE}"),
     }
 }

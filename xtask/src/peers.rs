@@ -4,9 +4,8 @@
 //! tests that are ignored without it. What can't be fetched is said, and fails.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::run;
 
@@ -16,10 +15,10 @@ const CLIENTS: [&str; 1] = ["confluent-kafka==2.16.1"];
 const KERAS: [&str; 2] = ["tensorflow-cpu==2.21.0", "tf_keras==2.21.0"];
 
 pub(crate) fn test() -> anyhow::Result<()> {
-    let kcat = kcat()?;
+    run::installed("kcat", "-V", "kcat")?;
     let python = venv("clients", &CLIENTS)?;
     let environment = [
-        ("OFFRAMP_KCAT", kcat.as_str()),
+        ("OFFRAMP_KCAT", "kcat"),
         ("OFFRAMP_PYTHON", python.to_str().context("the path of the checkout is not UTF-8")?),
     ];
     run::cargo_with(
@@ -49,23 +48,6 @@ fn keras() -> anyhow::Result<()> {
         &[("OFFRAMP_KERAS_CASES", cases)],
         &["test", "--release", "--workspace", "--test", "it", "--", "--ignored", "keras::"],
     )
-}
-
-/// Debian's kcat, installed if it is not there.
-fn kcat() -> anyhow::Result<String> {
-    if !answers("kcat", "-V") {
-        run::program("apt-get", &["update", "--quiet"])
-            .and_then(|()| run::program("apt-get", &["install", "--yes", "--quiet", "kcat"]))
-            .context("kcat is not installed and could not be; install it and run this again")?;
-    }
-    if !answers("kcat", "-V") {
-        bail!("kcat was installed and does not run");
-    }
-    Ok("kcat".to_owned())
-}
-
-fn answers(program: &str, argument: &str) -> bool {
-    Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 
 /// The interpreter of a virtual environment with these packages.

@@ -1,7 +1,7 @@
 //! Running programs, said aloud.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -17,18 +17,38 @@ pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
 
 /// Runs cargo with further environment variables.
 pub(crate) fn cargo_with(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
-    program_with(environment, env!("CARGO"), arguments)
+    program_with(environment, env!("CARGO"), arguments, Stdio::inherit())
 }
 
-/// Runs a program; its output goes through.
+/// Runs a program; its output goes to standard error, because standard output is the task's own.
 pub(crate) fn program(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    program_with(&[], name, arguments)
+    program_with(&[], name, arguments, std::io::stderr().into())
+}
+
+/// Installs a Debian package unless its program answers already.
+pub(crate) fn installed(name: &str, argument: &str, package: &str) -> anyhow::Result<()> {
+    if !answers(name, argument) {
+        program("apt-get", &["update", "--quiet"])
+            .and_then(|()| program("apt-get", &["install", "--yes", "--quiet", package]))
+            .with_context(|| {
+                format!("{name} is not installed and could not be; install it and run this again")
+            })?;
+    }
+    if !answers(name, argument) {
+        bail!("{name} was installed and does not run");
+    }
+    Ok(())
+}
+
+fn answers(name: &str, argument: &str) -> bool {
+    Command::new(name).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 
 fn program_with(
     environment: &[(&str, &str)],
     name: &str,
     arguments: &[&str],
+    output: Stdio,
 ) -> anyhow::Result<()> {
     let short = Path::new(name).file_name().unwrap_or(name.as_ref()).to_string_lossy();
     eprintln!("xtask: {short} {}", arguments.join(" "));
@@ -36,6 +56,7 @@ fn program_with(
         .args(arguments)
         .envs(environment.iter().copied())
         .current_dir(root())
+        .stdout(output)
         .status()
         .with_context(|| format!("`{name}` could not be started"))?;
     if !status.success() {

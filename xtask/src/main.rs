@@ -1,5 +1,7 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `kafka`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `faults`, `kafka`, `bench`.
 
+mod bench;
+mod faults;
 mod kafka;
 mod peers;
 mod run;
@@ -12,7 +14,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
   peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
-  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]";
+  faults  the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
+  bench   the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,7 +24,9 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci(),
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
+        ["faults"] => faults::test(),
         ["kafka", options @ ..] => kafka::run(options),
+        ["bench", options @ ..] => bench::run(options),
         _ => bail!("{USAGE}"),
     }
 }

@@ -187,7 +187,7 @@ async fn large_frames_share_their_memory_and_each_gets_its_turn() {
     const FRAME: usize = 400 * 1024;
     let place = Place::with(|config| config.bounds.memory_bytes = 1024 * 1024).await;
     // Each is a Produce request of the wrong shape, which closes its connection once it is whole.
-    let whole = with_body(0, 3, &[0xff; FRAME]);
+    let whole = with_body(0, 3, &vec![0xff; FRAME]);
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = connect(&place).await;

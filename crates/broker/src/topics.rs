@@ -315,6 +315,14 @@ impl Topics {
     }
 }
 
+impl TopicError {
+    /// Why there is no topic of that name: nobody has created it, or nobody can.
+    pub(crate) fn missing(name: &str) -> Self {
+        let name = name.to_owned();
+        if is_valid_name(&name) { Self::Unknown { name } } else { Self::InvalidName { name } }
+    }
+}
+
 fn at(path: &Path) -> impl FnOnce(io::Error) -> TopicError {
     move |source| TopicError::Io { path: path.to_owned(), source }
 }

@@ -22,10 +22,9 @@ pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> Delete
     for topic in request.topics {
         let mut partitions = Vec::new();
         for asked in topic.partitions {
-            let found = node.topics.partition(&topic.name, asked.partition_index);
-            let deleted = match found {
-                Some(partition) => delete_before(partition, asked.offset).await,
-                None => Err(ErrorCode::UnknownTopicOrPartition),
+            let deleted = match deletable(node, &topic.name, asked.partition_index) {
+                Ok(partition) => delete_before(partition, asked.offset).await,
+                Err(error_code) => Err(error_code),
             };
             if let Ok(start) = deleted {
                 let partition = asked.partition_index;
@@ -40,6 +39,17 @@ pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> Delete
         topics.push(DeleteRecordsTopicResponse { name: topic.name, partitions });
     }
     DeleteRecordsResponse { throttle_time_ms: 0, topics }
+}
+
+/// A partition whose records may be deleted. One that is only compacted is a table: its records go by key.
+fn deletable(node: &Node, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+    let topic = node.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if topic.config.cleanup.deletes() {
+        Ok(Arc::clone(partition))
+    } else {
+        Err(ErrorCode::PolicyViolation)
+    }
 }
 
 async fn delete_before(partition: Arc<Partition>, offset: i64) -> Result<i64, ErrorCode> {

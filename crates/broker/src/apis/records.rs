@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::partition_in_epoch;
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::{Node, wall_clock_ms};
@@ -80,15 +81,14 @@ pub(crate) fn offset_for_leader_epoch(
 
 fn epoch_end(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let mut end = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-    let found = node.topics.partition(topic, asked.partition);
-    match found.map(|partition| partition.watermarks()) {
-        None => end.error_code = ErrorCode::UnknownTopicOrPartition,
-        Some(Err(error)) => end.error_code = error.code(),
-        Some(Ok(watermarks)) if asked.leader_epoch == LEADER_EPOCH => {
+    let found = partition_in_epoch(node, topic, asked.partition, asked.current_leader_epoch);
+    match found.and_then(|partition| partition.watermarks().map_err(|error| error.code())) {
+        Err(error_code) => end.error_code = error_code,
+        Ok(watermarks) if asked.leader_epoch == LEADER_EPOCH => {
             (end.leader_epoch, end.end_offset) = (LEADER_EPOCH, watermarks.high);
         }
         // No leader had that epoch.
-        Some(Ok(_)) => {}
+        Ok(_) => {}
     }
     end
 }

@@ -247,15 +247,16 @@ impl Topics {
         topic
     }
 
-    /// Whether a topic could have that many partitions, without giving it them.
-    pub(crate) fn check_grow(&self, name: &str, partitions: i64) -> Result<(), TopicError> {
+    /// How many more partitions a topic needs to have that many, if it could have them.
+    pub(crate) fn check_grow(&self, name: &str, partitions: i64) -> Result<i64, TopicError> {
         let topic = self.known(name)?;
         let (name, has) = (name.to_owned(), topic.partitions.len());
         let more = partitions - has as i64;
         if more < 1 {
             return Err(TopicError::NotMorePartitions { name, has, partitions });
         }
-        self.check_room(&self.read(), name, partitions, more)
+        self.check_room(&self.read(), name, partitions, more)?;
+        Ok(more)
     }
 
     /// Gives a topic more partitions. After a crash it may have some of them.

@@ -6,11 +6,13 @@
 
 mod batch;
 mod cluster;
+mod configs;
 mod connection;
 mod fetch;
 mod list_offsets;
 mod produce;
 mod records;
+mod topics;
 
 use broker::BrokerConfig;
 use kafka_protocol::error::{ParseResponseErrorCode, ResponseError};

@@ -1,6 +1,7 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `kafka`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `kafka`.
 
 mod kafka;
+mod parity;
 mod peers;
 mod run;
 mod tidy;
@@ -12,6 +13,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
   peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
+  parity  the broker's behavioural tests, against Apache Kafka and against ours
   kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]";
 
 fn main() -> anyhow::Result<()> {
@@ -20,6 +22,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci(),
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
+        ["parity"] => parity::test(),
         ["kafka", options @ ..] => kafka::run(options),
         _ => bail!("{USAGE}"),
     }

@@ -243,7 +243,8 @@ fn free_ports(given: Option<u16>) -> anyhow::Result<(u16, u16)> {
     Ok((listener.local_addr()?.port(), controller.local_addr()?.port()))
 }
 
-/// Writes the broker's settings, and formats its storage unless that was done before.
+/// Writes the broker's settings, and formats its storage unless that was done before. What Kafka waits for by
+/// default is cut short where tests wait for it: sessions, the first rebalance, compaction.
 fn format(jars: &Path, dir: &Path, port: u16, controller: u16) -> anyhow::Result<PathBuf> {
     let data = dir.join("data");
     let properties = dir.join("server.properties");
@@ -258,6 +259,8 @@ controller.quorum.voters=1@127.0.0.1:{controller}
 log.dirs={data}
 auto.create.topics.enable=true
 group.initial.rebalance.delay.ms=200
+group.min.session.timeout.ms=100
+log.cleaner.backoff.ms=100
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1

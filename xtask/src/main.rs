@@ -1,8 +1,9 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `faults`, `kafka`, `bench`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `faults`, `kafka`, `bench`.
 
 mod bench;
 mod faults;
 mod kafka;
+mod parity;
 mod peers;
 mod run;
 mod tidy;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
   peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
+  parity  the broker's behavioural tests, against Apache Kafka and against ours
   faults  the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
   kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench   the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
@@ -24,6 +26,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci(),
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
+        ["parity"] => parity::test(),
         ["faults"] => faults::test(),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),

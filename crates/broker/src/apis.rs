@@ -14,11 +14,12 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::log::partition::PartitionError;
+use crate::log::batch::LEADER_EPOCH;
+use crate::log::partition::{Partition, PartitionError};
 use crate::log::store::AppendError;
 use crate::memory::Share;
 use crate::node::{Client, Node};
@@ -109,6 +110,22 @@ pub(crate) async fn answer(
                 .await
         }
     }
+}
+
+/// The partition that a client asks for, in an epoch that it has heard of, or none (-1).
+///
+/// # Errors
+///
+/// There is no such partition, or no leader has had that epoch yet.
+fn partition_in_epoch(
+    node: &Node,
+    topic: &str,
+    index: i32,
+    epoch: i32,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let found = node.topics.partition(topic, index);
+    let partition = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if LEADER_EPOCH < epoch { Err(ErrorCode::UnknownLeaderEpoch) } else { Ok(partition) }
 }
 
 struct Call<'a> {

@@ -125,6 +125,27 @@ pub(crate) enum ConfigError {
     Unknown(String),
     #[error("{key} = `{value}` is not {expected}", key = .key.name(), expected = .key.expected())]
     Value { key: Key, value: String },
+    #[error("no value is given for `{0}`")]
+    NoValue(String),
+    #[error("`{name}` is not a list, which could be added to or taken from", name = .0.name())]
+    NoList(Key),
+}
+
+/// What a setting's value is, as the protocol numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub(crate) enum Kind {
+    Int = 3,
+    Long = 5,
+    Double = 6,
+    List = 7,
+}
+
+/// What is done to a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListChange {
+    Add,
+    Remove,
 }
 
 /// A setting.
@@ -171,6 +192,19 @@ impl Key {
     pub(crate) fn find(name: &str) -> Result<Self, ConfigError> {
         let found = Self::ALL.into_iter().find(|key| key.name() == name);
         found.ok_or_else(|| ConfigError::Unknown(name.to_owned()))
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::CleanupPolicy => Kind::List,
+            Self::SegmentBytes | Self::MaxMessageBytes => Kind::Int,
+            Self::MinCleanableDirtyRatio => Kind::Double,
+            Self::RetentionMs
+            | Self::RetentionBytes
+            | Self::SegmentMs
+            | Self::DeleteRetentionMs
+            | Self::MinCompactionLagMs => Kind::Long,
+        }
     }
 
     fn names() -> String {
@@ -273,6 +307,29 @@ impl Overrides {
         Ok(())
     }
 
+    /// Adds members to a list, or takes them out of it; they are separated by commas.
+    pub(crate) fn change_list(
+        &mut self,
+        name: &str,
+        change: ListChange,
+        members: &str,
+        defaults: &TopicConfig,
+    ) -> Result<(), ConfigError> {
+        let key = Key::find(name)?;
+        if key.kind() != Kind::List {
+            return Err(ConfigError::NoList(key));
+        }
+        let value = key.value(&self.over(defaults));
+        let mut list: Vec<_> = value.split(',').collect();
+        for member in members.split(',').map(str::trim) {
+            list.retain(|present| *present != member);
+            if change == ListChange::Add {
+                list.push(member);
+            }
+        }
+        self.set(name, &list.join(","))
+    }
+
     pub(crate) fn has(&self, key: Key) -> bool {
         self.values.contains_key(&key)
     }
@@ -338,6 +395,21 @@ mod tests {
         let overrides = set(&shown).unwrap();
         assert_eq!(overrides.over(&TopicConfig::default()), config);
         assert_eq!(Overrides::from_text(&overrides.to_text()), Ok(overrides));
+    }
+
+    #[test]
+    fn a_list_that_is_not_set_is_changed_from_its_default() {
+        let (mut overrides, defaults) = (Overrides::default(), TopicConfig::default());
+        let mut change = |change, members| {
+            overrides.change_list("cleanup.policy", change, members, &defaults)?;
+            Ok::<_, ConfigError>(overrides.over(&defaults).cleanup)
+        };
+        assert_eq!(change(ListChange::Add, "compact"), Ok(Cleanup::CompactAndDelete));
+        assert_eq!(change(ListChange::Remove, "delete"), Ok(Cleanup::Compact));
+        assert_eq!(change(ListChange::Add, " delete,compact"), Ok(Cleanup::CompactAndDelete));
+        change(ListChange::Remove, "compact,delete").unwrap_err();
+        let error = overrides.change_list("retention.ms", ListChange::Add, "1", &defaults);
+        assert_eq!(error, Err(ConfigError::NoList(Key::RetentionMs)));
     }
 
     #[test]

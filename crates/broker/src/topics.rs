@@ -247,15 +247,16 @@ impl Topics {
         topic
     }
 
-    /// Whether a topic could have that many partitions, without giving it them.
-    pub(crate) fn check_grow(&self, name: &str, partitions: i64) -> Result<(), TopicError> {
+    /// How many more partitions a topic needs to have that many, if it could have them.
+    pub(crate) fn check_grow(&self, name: &str, partitions: i64) -> Result<i64, TopicError> {
         let topic = self.known(name)?;
         let (name, has) = (name.to_owned(), topic.partitions.len());
         let more = partitions - has as i64;
         if more < 1 {
             return Err(TopicError::NotMorePartitions { name, has, partitions });
         }
-        self.check_room(&self.read(), name, partitions, more)
+        self.check_room(&self.read(), name, partitions, more)?;
+        Ok(more)
     }
 
     /// Gives a topic more partitions. After a crash it may have some of them.
@@ -312,6 +313,14 @@ impl Topics {
         }
         sync_dir(&self.dir).map_err(at(&self.dir))?;
         fs::remove_dir_all(&staged).map_err(at(&staged))
+    }
+}
+
+impl TopicError {
+    /// Why there is no topic of that name: nobody has created it, or nobody can.
+    pub(crate) fn missing(name: &str) -> Self {
+        let name = name.to_owned();
+        if is_valid_name(&name) { Self::Unknown { name } } else { Self::InvalidName { name } }
     }
 }
 

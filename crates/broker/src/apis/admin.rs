@@ -1,5 +1,7 @@
 //! `CreateTopics`, `DeleteTopics` and `CreatePartitions`.
 
+use std::collections::HashMap;
+
 use tracing::info;
 
 use super::configs;
@@ -14,6 +16,8 @@ use crate::protocol::admin::{
 use crate::topic_config::Overrides;
 use crate::topics::TopicError;
 
+type Refusal = (ErrorCode, String);
+
 /// Stands for "the broker's default" in a request.
 const DEFAULT: i32 = -1;
 
@@ -22,7 +26,21 @@ pub(crate) async fn create_topics(
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let mut topics = Vec::new();
-    for topic in request.topics {
+    for topic in named_once(request.topics, |topic| &topic.name) {
+        let topic = match topic {
+            Ok(topic) => topic,
+            Err(name) => {
+                let (error_code, message) = named_more_than_once(&name);
+                let error_message = Some(message);
+                topics.push(CreatedTopic {
+                    name,
+                    error_code,
+                    error_message,
+                    ..CreatedTopic::default()
+                });
+                continue;
+            }
+        };
         let created = create(node, &topic, request.validate_only).await;
         let mut response = CreatedTopic { name: topic.name, ..CreatedTopic::default() };
         match created {
@@ -45,7 +63,7 @@ async fn create(
     node: &Node,
     topic: &CreatableTopic,
     validate_only: bool,
-) -> Result<(i64, Overrides), (ErrorCode, String)> {
+) -> Result<(i64, Overrides), Refusal> {
     let partitions = partitions_of(node, topic)?;
     let settings = topic.configs.iter().map(|entry| (entry.name.as_str(), entry.value.as_deref()));
     let overrides = configs::overrides(settings)
@@ -74,8 +92,12 @@ fn describe(node: &Node, overrides: &Overrides) -> Vec<CreatedTopicConfig> {
     created.collect()
 }
 
-fn partitions_of(node: &Node, topic: &CreatableTopic) -> Result<i64, (ErrorCode, String)> {
+fn partitions_of(node: &Node, topic: &CreatableTopic) -> Result<i64, Refusal> {
     if !topic.assignments.is_empty() {
+        if (topic.num_partitions, topic.replication_factor) != (DEFAULT, DEFAULT as i16) {
+            let message = "numbers of partitions and replicas follow from the assignments, so that both have to be -1".to_owned();
+            return Err((ErrorCode::InvalidRequest, message));
+        }
         let is_ours = |brokers: &[i32]| brokers == [NODE_ID];
         let mut indexes: Vec<_> = topic.assignments.iter().map(|a| a.partition_index).collect();
         indexes.sort_unstable();
@@ -102,14 +124,21 @@ pub(crate) async fn delete_topics(
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let mut responses = Vec::new();
-    for name in request.topic_names {
-        let (error_code, error_message) = match node.delete_topic(&name).await {
-            Ok(()) => {
-                info!(topic = name, "deleted a topic");
-                (ErrorCode::None, None)
+    for name in named_once(request.topic_names, |name| name) {
+        let (name, deleted) = match name {
+            Ok(name) => {
+                let deleted = node.delete_topic(&name).await;
+                (name, deleted.map_err(|error| (error.code(), error.to_string())))
             }
-            Err(error) => (error.code(), Some(error.to_string())),
+            Err(name) => {
+                let refusal = named_more_than_once(&name);
+                (name, Err(refusal))
+            }
         };
+        if deleted.is_ok() {
+            info!(topic = name, "deleted a topic");
+        }
+        let (error_code, error_message) = code_and_message(deleted);
         responses.push(DeletedTopic { name, error_code, error_message });
     }
     DeleteTopicsResponse { throttle_time_ms: 0, responses }
@@ -120,26 +149,70 @@ pub(crate) async fn create_partitions(
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::new();
-    for CreatePartitionsTopic { name, count, assignments } in request.topics {
-        let is_ours = |assignment: &PartitionAssignment| assignment.broker_ids == [NODE_ID];
-        if !assignments.iter().flatten().all(is_ours) {
-            let error_code = ErrorCode::InvalidReplicaAssignment;
-            let message = format!("partitions have to be assigned to broker {NODE_ID} alone");
-            let error_message = Some(message);
-            results.push(CreatePartitionsResult { name, error_code, error_message });
-            continue;
-        }
-        let owned = name.clone();
-        let grown = if request.validate_only {
-            node.topics.check_grow(&owned, count.into())
-        } else {
-            node.change_topics(move |topics| topics.grow(&owned, count.into())).await
+    for topic in named_once(request.topics, |topic| &topic.name) {
+        let (name, grown) = match topic {
+            Ok(topic) => {
+                let grown = grow(node, &topic, request.validate_only).await;
+                (topic.name, grown)
+            }
+            Err(name) => {
+                let refusal = named_more_than_once(&name);
+                (name, Err(refusal))
+            }
         };
-        let (error_code, error_message) = match grown {
-            Ok(()) => (ErrorCode::None, None),
-            Err(error) => (error.code(), Some(error.to_string())),
-        };
+        let (error_code, error_message) = code_and_message(grown);
         results.push(CreatePartitionsResult { name, error_code, error_message });
     }
     CreatePartitionsResponse { throttle_time_ms: 0, results }
+}
+
+async fn grow(
+    node: &Node,
+    topic: &CreatePartitionsTopic,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let (name, count) = (topic.name.clone(), i64::from(topic.count));
+    let refused = |error: TopicError| (error.code(), error.to_string());
+    let more = node.topics.check_grow(&name, count).map_err(refused)?;
+    let is_ours = |assignment: &PartitionAssignment| assignment.broker_ids == [NODE_ID];
+    if let Some(assignments) = &topic.assignments
+        && (assignments.len() as i64 != more || !assignments.iter().all(is_ours))
+    {
+        let message =
+            format!("{more} new partitions have to be assigned, to broker {NODE_ID} alone");
+        return Err((ErrorCode::InvalidReplicaAssignment, message));
+    }
+    if validate_only {
+        return Ok(());
+    }
+    node.change_topics(move |topics| topics.grow(&name, count)).await.map_err(refused)
+}
+
+/// What a request names once, and the names that it gives more than once: what is meant by those is unclear.
+/// In the order in which they come first.
+fn named_once<T>(named: Vec<T>, name: impl Fn(&T) -> &String) -> Vec<Result<T, String>> {
+    let mut times = HashMap::<String, usize>::new();
+    for item in &named {
+        *times.entry(name(item).clone()).or_default() += 1;
+    }
+    let mut sorted = Vec::new();
+    for item in named {
+        match times.remove(name(&item)) {
+            Some(1) => sorted.push(Ok(item)),
+            Some(_) => sorted.push(Err(name(&item).clone())),
+            None => {}
+        }
+    }
+    sorted
+}
+
+fn named_more_than_once(name: &str) -> Refusal {
+    (ErrorCode::InvalidRequest, format!("topic `{name}` is named more than once"))
+}
+
+fn code_and_message(result: Result<(), Refusal>) -> (ErrorCode, Option<String>) {
+    match result {
+        Ok(()) => (ErrorCode::None, None),
+        Err((code, message)) => (code, Some(message)),
+    }
 }

@@ -13,10 +13,19 @@ use crate::protocol::{Api, ErrorCode};
 use crate::topic_config::Overrides;
 use crate::topics::{Topic, TopicError};
 
-const GROUP_KEY: i8 = 0;
+/// What a coordinator may be asked for, as the protocol numbers it.
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+/// The node that is named where there is no coordinator.
+const NOBODY: i32 = -1;
 
+/// A client that asked in a version nobody speaks here is told in which to ask again, and no more.
 pub(crate) fn api_versions(error_code: ErrorCode) -> ApiVersionsResponse {
-    let api_keys = Api::ALL.iter().map(|&api| ApiVersion {
+    let apis = match error_code {
+        ErrorCode::UnsupportedVersion => &[Api::ApiVersions],
+        _ => Api::ALL,
+    };
+    let api_keys = apis.iter().map(|&api| ApiVersion {
         api_key: api as i16,
         min_version: *api.versions().start(),
         max_version: *api.versions().end(),
@@ -67,7 +76,7 @@ async fn find_or_create(node: &Node, asked: MetadataRequestTopic, creates: bool)
     let found = if creates {
         node.create_topic(&name, node.default_partitions.into(), Overrides::default()).await
     } else {
-        Err(TopicError::Unknown { name: name.clone() })
+        Err(TopicError::missing(&name))
     };
     match (found, node.topics.get(&name)) {
         // Someone else may have created it meanwhile.
@@ -104,15 +113,20 @@ pub(crate) fn find_coordinator(
     version: i16,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let (host, port) = node.address_for(client);
-    let (error_code, error_message) = if request.key_type == GROUP_KEY {
-        (ErrorCode::None, None)
-    } else {
-        let message = "this broker has no transactions".to_owned();
-        (ErrorCode::TransactionalIdAuthorizationFailed, Some(message))
+    let refused =
+        |error_code, message: String| (error_code, Some(message), NOBODY, (String::new(), -1));
+    let (error_code, error_message, node_id, (host, port)) = match request.key_type {
+        GROUP => (ErrorCode::None, None, NODE_ID, node.address_for(client)),
+        TRANSACTION => refused(
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            "this broker has no transactions".to_owned(),
+        ),
+        other => refused(
+            ErrorCode::InvalidRequest,
+            format!("nothing is coordinated by key type {other}"),
+        ),
     };
     if version < 4 {
-        let node_id = NODE_ID;
         return FindCoordinatorResponse {
             error_code,
             error_message,
@@ -124,7 +138,7 @@ pub(crate) fn find_coordinator(
     }
     let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
         key,
-        node_id: NODE_ID,
+        node_id,
         host: host.clone(),
         port,
         error_code,

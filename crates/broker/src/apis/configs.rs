@@ -10,18 +10,20 @@ use crate::protocol::configs::{
     DescribeConfigsResult, DescribedConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, IncrementalResource,
 };
-use crate::topic_config::{ConfigError, Key, Overrides, TopicConfig};
+use crate::topic_config::{ConfigError, Key, ListChange, Overrides, TopicConfig};
 use crate::topics::TopicError;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 
-/// Where a value comes from, as the protocol numbers it.
+/// Where a value comes from, and what is done to one, as the protocol numbers it.
 const SET_FOR_TOPIC: i8 = 1;
 const DEFAULT: i8 = 5;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 type Refusal = (ErrorCode, String);
 
@@ -32,13 +34,13 @@ pub(crate) fn describe(node: &Node, request: DescribeConfigsRequest) -> Describe
 
 fn describe_one(node: &Node, resource: DescribeConfigsResource) -> DescribeConfigsResult {
     let DescribeConfigsResource { resource_type, resource_name, configuration_keys } = resource;
-    let is_asked = |name: &str| {
-        configuration_keys.as_ref().is_none_or(|names| names.iter().any(|asked| asked == name))
-    };
+    // No list asks for all, and so does an empty one.
+    let asked = configuration_keys.unwrap_or_default();
+    let is_asked = |name: &String| asked.is_empty() || asked.contains(name);
     let described = match resource_type {
         TOPIC => match node.topics.get(&resource_name) {
             Some(topic) => Ok(describe_values(&topic.config, Some(&topic.overrides))),
-            None => Err(refusal(&TopicError::Unknown { name: resource_name.clone() })),
+            None => Err(refusal(&TopicError::missing(&resource_name))),
         },
         BROKER if resource_name == NODE_ID.to_string() => {
             Ok(describe_values(node.topics.defaults(), None))
@@ -69,6 +71,7 @@ pub(crate) fn describe_values(
             Some(overrides) if overrides.has(key) => SET_FOR_TOPIC,
             _ => DEFAULT,
         },
+        config_type: key.kind() as i8,
         ..DescribedConfig::default()
     };
     Key::ALL.map(describe).into()
@@ -80,10 +83,8 @@ pub(crate) fn overrides<'a>(
 ) -> Result<Overrides, ConfigError> {
     let mut overrides = Overrides::default();
     for (name, value) in settings {
-        match value {
-            Some(value) => overrides.set(name, value)?,
-            None => overrides.reset(name)?,
-        }
+        let value = value.ok_or_else(|| ConfigError::NoValue(name.to_owned()))?;
+        overrides.set(name, value)?;
     }
     Ok(overrides)
 }
@@ -109,22 +110,33 @@ pub(crate) async fn alter_incrementally(
     let mut responses = Vec::new();
     for IncrementalResource { resource_type, resource_name, configs } in request.resources {
         let altered = topic_overrides(node, resource_type, &resource_name)
-            .and_then(|overrides| apply(overrides, &configs));
+            .and_then(|overrides| apply(overrides, node.topics.defaults(), &configs));
         let altered = configure(node, &resource_name, altered, request.validate_only).await;
         responses.push(response(resource_type, resource_name, altered));
     }
     IncrementalAlterConfigsResponse { throttle_time_ms: 0, responses }
 }
 
-fn apply(mut overrides: Overrides, configs: &[ConfigOperation]) -> Result<Overrides, Refusal> {
-    for config in configs {
-        let applied = match (config.config_operation, &config.value) {
-            (SET, Some(value)) => overrides.set(&config.name, value),
-            (SET, None) | (DELETE, _) => overrides.reset(&config.name),
+fn apply(
+    mut overrides: Overrides,
+    defaults: &TopicConfig,
+    configs: &[ConfigOperation],
+) -> Result<Overrides, Refusal> {
+    for (nth, ConfigOperation { name, config_operation, value }) in configs.iter().enumerate() {
+        if configs[..nth].iter().any(|earlier| earlier.name == *name) {
+            return Err((ErrorCode::InvalidRequest, format!("`{name}` is named more than once")));
+        }
+        let mut change_list =
+            |change, members| overrides.change_list(name, change, members, defaults);
+        let applied = match (*config_operation, value) {
+            (APPEND, Some(members)) => change_list(ListChange::Add, members),
+            (SUBTRACT, Some(members)) => change_list(ListChange::Remove, members),
+            (SET, Some(value)) => overrides.set(name, value),
+            (DELETE, _) => overrides.reset(name),
+            (APPEND | SUBTRACT | SET, None) => Err(ConfigError::NoValue(name.clone())),
             (operation, _) => {
-                let name = &config.name;
-                let message = format!("operation {operation} on `{name}`, which is not a list");
-                return Err((ErrorCode::InvalidConfig, message));
+                let message = format!("operation {operation} on `{name}` is none");
+                return Err((ErrorCode::InvalidRequest, message));
             }
         };
         applied.map_err(|error| invalid(&error))?;
@@ -139,7 +151,7 @@ fn topic_overrides(node: &Node, resource_type: i8, name: &str) -> Result<Overrid
     }
     match node.topics.get(name) {
         Some(topic) => Ok(topic.overrides.clone()),
-        None => Err(refusal(&TopicError::Unknown { name: name.to_owned() })),
+        None => Err(refusal(&TopicError::missing(name))),
     }
 }
 
@@ -175,7 +187,11 @@ fn refusal(error: &TopicError) -> Refusal {
 }
 
 fn invalid(error: &ConfigError) -> Refusal {
-    (ErrorCode::InvalidConfig, error.to_string())
+    let code = match error {
+        ConfigError::NoValue(_) => ErrorCode::InvalidRequest,
+        _ => ErrorCode::InvalidConfig,
+    };
+    (code, error.to_string())
 }
 
 fn unknown_resource(resource_type: i8, name: &str) -> Refusal {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use crate::apis::Turn;
+use super::{Turn, partition_in_epoch};
 use crate::log::partition::{Partition, PartitionError, Watermarks};
 use crate::log::read::Oversize;
 use crate::node::Node;
@@ -52,11 +52,15 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> Fe
         share = Some(node.memory.share(max_bytes.max(node.bounds.batch_bytes)).await);
     }
     let mut budget = Budget { left: max_bytes, used: 0 };
+    let isolation = match request.isolation_level {
+        0 => Isolation::ReadUncommitted,
+        _ => Isolation::ReadCommitted,
+    };
     let topics = request.topics.into_iter().zip(wanted);
     let responses = topics
         .map(|(topic, wanted)| FetchTopicResponse {
             topic: topic.topic,
-            partitions: wanted.iter().map(|wanted| wanted.read(&mut budget)).collect(),
+            partitions: wanted.iter().map(|wanted| wanted.read(isolation, &mut budget)).collect(),
         })
         .collect();
     if let Some(mut share) = share {
@@ -71,9 +75,16 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> Fe
 #[derive(Debug)]
 struct Wanted {
     index: i32,
-    partition: Option<Arc<Partition>>,
+    partition: Result<Arc<Partition>, ErrorCode>,
     offset: i64,
     max_bytes: usize,
+}
+
+/// Which records a consumer wants to see.
+#[derive(Debug, Clone, Copy)]
+enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
 }
 
 /// Record bytes that may still go into a response.
@@ -87,30 +98,34 @@ impl Wanted {
     fn find(node: &Node, topic: &str, asked: &FetchPartition) -> Self {
         Self {
             index: asked.partition,
-            partition: node.topics.partition(topic, asked.partition),
+            partition: partition_in_epoch(node, topic, asked.partition, asked.current_leader_epoch),
             offset: asked.fetch_offset,
             max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
         }
     }
 
     fn has_records(&self) -> bool {
-        let watermarks = self.partition.as_ref().and_then(|partition| partition.watermarks().ok());
+        let watermarks =
+            self.partition.as_ref().ok().and_then(|partition| partition.watermarks().ok());
         watermarks.is_some_and(|watermarks| self.offset < watermarks.high)
     }
 
     fn watch(&self) -> Option<watch::Receiver<i64>> {
-        self.partition.as_ref().map(|partition| partition.watch())
+        self.partition.as_ref().ok().map(|partition| partition.watch())
     }
 
-    fn read(&self, budget: &mut Budget) -> FetchPartitionResponse {
+    fn read(&self, isolation: Isolation, budget: &mut Budget) -> FetchPartitionResponse {
         let mut response = FetchPartitionResponse {
             partition_index: self.index,
             records: Some(Bytes::new()),
             ..FetchPartitionResponse::default()
         };
-        let Some(partition) = &self.partition else {
-            response.error_code = ErrorCode::UnknownTopicOrPartition;
-            return response;
+        let partition = match &self.partition {
+            Ok(partition) => partition,
+            Err(error_code) => {
+                response.error_code = *error_code;
+                return response;
+            }
         };
         let oversize = if budget.used == 0 { Oversize::Return } else { Oversize::Skip };
         let max_bytes = self.max_bytes.min(budget.left);
@@ -119,6 +134,11 @@ impl Wanted {
                 response.high_watermark = high;
                 response.last_stable_offset = high;
                 response.log_start_offset = start;
+                response.aborted_transactions = match isolation {
+                    Isolation::ReadUncommitted => None,
+                    // There are none, but whoever reads what is committed expects to be told.
+                    Isolation::ReadCommitted => Some(Vec::new()),
+                };
                 budget.left = budget.left.saturating_sub(records.len());
                 budget.used += records.len();
                 response.records = Some(records);
@@ -140,7 +160,7 @@ fn is_ready<'a>(wanted: impl Iterator<Item = &'a Wanted>, min_bytes: u64) -> boo
     let mut is_empty = true;
     for Wanted { partition, offset, .. } in wanted {
         is_empty = false;
-        let Some(partition) = partition else { return true };
+        let Ok(partition) = partition else { return true };
         match partition.watermarks() {
             Ok(Watermarks { start, high }) if (start..=high).contains(offset) => {
                 if *offset < high {

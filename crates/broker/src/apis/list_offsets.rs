@@ -1,9 +1,9 @@
 //! `ListOffsets`: the start, the end, and offsets by time.
 
+use super::partition_in_epoch;
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::Node;
-use crate::protocol::ErrorCode;
 use crate::protocol::fetch::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
@@ -26,10 +26,9 @@ fn list(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPa
         partition_index: asked.partition_index,
         ..ListOffsetsPartitionResponse::default()
     };
-    let found = match node.topics.partition(topic, asked.partition_index) {
-        Some(partition) => find(&partition, asked.timestamp).map_err(|error| error.code()),
-        None => Err(ErrorCode::UnknownTopicOrPartition),
-    };
+    let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
+    let found = partition_in_epoch(node, topic, index, epoch)
+        .and_then(|partition| find(&partition, asked.timestamp).map_err(|error| error.code()));
     match found {
         Ok(Some((offset, timestamp))) => {
             (response.offset, response.timestamp) = (offset, timestamp);

@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::protocol::ErrorCode;
 use crate::protocol::produce::{
     InitProducerIdRequest, InitProducerIdResponse, PartitionProduceResponse, ProduceRequest,
-    ProduceResponse, TopicProduceResponse,
+    ProduceResponse, RecordError, TopicProduceResponse,
 };
 
 /// A Produce request whose batches are written and not yet known to be durable.
@@ -32,6 +32,8 @@ type PendingPartition = (i32, Result<PendingAppend, Refusal>);
 struct Refusal {
     code: ErrorCode,
     message: String,
+    /// Which of the batch's records is at fault, if one is.
+    record: Option<usize>,
 }
 
 /// Appends a request's batches, in order. Does not wait for the disk beyond the page cache.
@@ -46,7 +48,9 @@ pub(crate) fn append(node: &Node, request: ProduceRequest) -> PendingProduce {
     };
     let append_one = |topic: &str, index: i32, records: Option<Bytes>| {
         let appended = match &refusal {
-            Some((code, message)) => Err(Refusal { code: *code, message: message.clone() }),
+            Some((code, message)) => {
+                Err(Refusal { code: *code, message: message.clone(), record: None })
+            }
             None => append_batch(node, topic, index, records),
         };
         node.counters.batches_refused.add(appended.is_err().into());
@@ -72,7 +76,11 @@ fn append_batch(
 ) -> Result<PendingAppend, Refusal> {
     let refuse = |code, message: String| {
         debug!(topic, partition = index, %message, "a batch is refused");
-        Refusal { code, message }
+        Refusal { code, message, record: None }
+    };
+    let unfit = |error: BatchError| Refusal {
+        record: error.record(),
+        ..refuse(error.code(), error.to_string())
     };
     let found = node.topics.get(topic);
     let partition = found.as_ref().and_then(|topic| topic.partition(index).map(|p| (topic, p)));
@@ -85,11 +93,9 @@ fn append_batch(
         let message = format!("a batch of {} bytes; {bound} are allowed", records.len());
         return Err(refuse(ErrorCode::MessageTooLarge, message));
     }
-    let batch =
-        NewBatch::check(records).map_err(|error| refuse(error.code(), error.to_string()))?;
+    let batch = NewBatch::check(records).map_err(unfit)?;
     if found.config.cleanup.compacts() {
-        let checked = batch.check_keys(node.bounds.inflated_bytes);
-        checked.map_err(|error| refuse(error.code(), error.to_string()))?;
+        batch.check_keys(node.bounds.inflated_bytes).map_err(unfit)?;
     }
     let (records, bytes) = (batch.header.record_count as u64, batch.header.size as u64);
     let appended = partition.append(batch).map_err(|error| {
@@ -108,16 +114,23 @@ fn append_batch(
 impl BatchError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Truncated { .. } | Self::Length(_) | Self::Crc { .. } => {
-                ErrorCode::CorruptMessage
-            }
-            Self::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
-            Self::TrailingBytes { .. }
+            Self::Length(_) | Self::Crc { .. } | Self::Magic(3..) => ErrorCode::CorruptMessage,
+            Self::Magic(_)
+            | Self::Truncated { .. }
+            | Self::TrailingBytes { .. }
             | Self::Count { .. }
             | Self::Attributes(..)
             | Self::NoKey { .. }
             | Self::Record(_)
             | Self::Inflate(_) => ErrorCode::InvalidRecord,
+        }
+    }
+
+    /// The record that the batch is refused for; the others are sound, and a client may send them again.
+    fn record(&self) -> Option<usize> {
+        match self {
+            Self::NoKey { index } => Some(*index),
+            _ => None,
         }
     }
 }
@@ -149,8 +162,15 @@ async fn acknowledge(
     deadline: Instant,
 ) -> PartitionProduceResponse {
     let mut response = PartitionProduceResponse { index, ..PartitionProduceResponse::default() };
-    let refusal = match appended {
-        Err(Refusal { code, message }) => (code, message),
+    let (error_code, message) = match appended {
+        Err(Refusal { code, message, record }) => {
+            let at_fault = record.map(|index| RecordError {
+                batch_index: index as i32,
+                batch_index_error_message: Some(message.clone()),
+            });
+            response.record_errors.extend(at_fault);
+            (code, message)
+        }
         Ok(mut appended) => match timeout_at(deadline, appended.durable()).await {
             Ok(true) => {
                 response.base_offset = appended.base_offset;
@@ -161,7 +181,7 @@ async fn acknowledge(
             Err(_) => (ErrorCode::RequestTimedOut, "the disk is slow".to_owned()),
         },
     };
-    (response.error_code, response.error_message) = (refusal.0, Some(refusal.1));
+    (response.error_code, response.error_message) = (error_code, Some(message));
     response
 }
 

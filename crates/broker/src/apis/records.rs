@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use super::partition_in_epoch;
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::{Node, wall_clock_ms};
@@ -22,10 +23,9 @@ pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> Delete
     for topic in request.topics {
         let mut partitions = Vec::new();
         for asked in topic.partitions {
-            let found = node.topics.partition(&topic.name, asked.partition_index);
-            let deleted = match found {
-                Some(partition) => delete_before(partition, asked.offset).await,
-                None => Err(ErrorCode::UnknownTopicOrPartition),
+            let deleted = match deletable(node, &topic.name, asked.partition_index) {
+                Ok(partition) => delete_before(partition, asked.offset).await,
+                Err(error_code) => Err(error_code),
             };
             if let Ok(start) = deleted {
                 let partition = asked.partition_index;
@@ -40,6 +40,17 @@ pub(crate) async fn delete(node: &Node, request: DeleteRecordsRequest) -> Delete
         topics.push(DeleteRecordsTopicResponse { name: topic.name, partitions });
     }
     DeleteRecordsResponse { throttle_time_ms: 0, topics }
+}
+
+/// A partition whose records may be deleted. One that is only compacted is a table: its records go by key.
+fn deletable(node: &Node, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+    let topic = node.topics.get(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    if topic.config.cleanup.deletes() {
+        Ok(Arc::clone(partition))
+    } else {
+        Err(ErrorCode::PolicyViolation)
+    }
 }
 
 async fn delete_before(partition: Arc<Partition>, offset: i64) -> Result<i64, ErrorCode> {
@@ -70,15 +81,14 @@ pub(crate) fn offset_for_leader_epoch(
 
 fn epoch_end(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let mut end = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-    let found = node.topics.partition(topic, asked.partition);
-    match found.map(|partition| partition.watermarks()) {
-        None => end.error_code = ErrorCode::UnknownTopicOrPartition,
-        Some(Err(error)) => end.error_code = error.code(),
-        Some(Ok(watermarks)) if asked.leader_epoch == LEADER_EPOCH => {
+    let found = partition_in_epoch(node, topic, asked.partition, asked.current_leader_epoch);
+    match found.and_then(|partition| partition.watermarks().map_err(|error| error.code())) {
+        Err(error_code) => end.error_code = error_code,
+        Ok(watermarks) if asked.leader_epoch == LEADER_EPOCH => {
             (end.leader_epoch, end.end_offset) = (LEADER_EPOCH, watermarks.high);
         }
         // No leader had that epoch.
-        Some(Ok(_)) => {}
+        Ok(_) => {}
     }
     end
 }

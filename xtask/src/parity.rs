@@ -1,0 +1,21 @@
+//! The broker's behavioural tests, against Apache Kafka and against our own broker.
+
+use crate::kafka::Kafka;
+use crate::run;
+
+/// More than there are processors: most tests wait for a broker's clock.
+const THREADS: &str = "--test-threads=8";
+
+/// Kafka first: where it fails, the test is wrong.
+pub(crate) fn test() -> anyhow::Result<()> {
+    let kafka = Kafka::start()?;
+    tests(&[("OFFRAMP_PARITY_SERVERS", &kafka.bootstrap())])?;
+    drop(kafka);
+    tests(&[])
+}
+
+fn tests(environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    let arguments =
+        ["test", "--release", "--package", "broker", "--test", "it", "--", "parity::", THREADS];
+    run::cargo_with(environment, &arguments)
+}

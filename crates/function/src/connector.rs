@@ -1,15 +1,21 @@
 //! The connector: Kafka → function.
 //!
-//! Many records in flight, whatever the number of partitions; in order within a key; each tried until it has
-//! met its fate, and only then handed back to the log. While a function is overloaded or away the records in
-//! flight wait, and once there are as many as are allowed no more are taken: the log holds the rest.
+//! Many records in flight, whatever the number of partitions; in order within a lane (a key, or a partition);
+//! each tried until it has met its fate, and only then handed back to the log. While a function is overloaded or
+//! away the records in flight wait, and once there are as many as are allowed no more are taken: the log holds
+//! the rest.
+//!
+//! Records that have arrived together go together where the target takes several at once: one task, one call.
+//! Records of one lane may be among them, since the target keeps their order. What fails of such a call goes on
+//! by itself, in order within its lane, and holds up nobody else.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
-use pipeline::Retry;
+use pipeline::{Order, Retry};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -44,10 +50,53 @@ pub enum Target {
 }
 
 impl Target {
+    /// Records that one call takes at most.
+    fn max_records(&self) -> usize {
+        match self {
+            Self::Inference(inference) => inference.max_batch(),
+            Self::Url(_) => 1,
+        }
+    }
+
+    /// Calls the function with several records. Those of one lane are carried out in order: one that fails and
+    /// may succeed later fails those of its lane that come after it as well.
+    async fn call_many(&self, records: &[Delivery], lanes: &[Option<Lane>]) -> Vec<Called> {
+        match self {
+            Self::Inference(inference) => inference.call_many(records, lanes).await,
+            Self::Url(_) => {
+                let mut called = Vec::with_capacity(records.len());
+                for Delivery { record, source, .. } in records {
+                    called.push(self.call(record, source).await);
+                }
+                called
+            }
+        }
+    }
+
     async fn call(&self, record: &Record, source: &Source) -> Result<Fate, Failure> {
         match self {
             Self::Inference(inference) => inference.call(record, Some(source)).await,
             Self::Url(function) => function.call(record, Some(source)).await,
+        }
+    }
+}
+
+/// How a call ended for a record.
+pub(crate) type Called = Result<Fate, Failure>;
+
+/// What records have to share for one to wait for the other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    Key(Bytes),
+    Partition(i32),
+}
+
+impl Lane {
+    fn of(delivery: &Delivery, order: Order) -> Option<Self> {
+        match order {
+            Order::Key => delivery.record.key.clone().map(Self::Key),
+            Order::Partition => Some(Self::Partition(delivery.source.partition)),
+            Order::None => None,
         }
     }
 }
@@ -58,6 +107,7 @@ pub struct Connector {
     consumer: Consumer,
     calls: Arc<Calls>,
     in_flight: usize,
+    order: Order,
 }
 
 /// What every call of a connector shares.
@@ -70,17 +120,18 @@ struct Calls {
 }
 
 impl Connector {
-    /// A connector from `consumer` to `target` with at most `in_flight` records at once.
+    /// A connector from `consumer` to `target` with at most `in_flight` records at once, in order by `order`.
     pub fn new(
         consumer: Consumer,
         target: Target,
         dead_letters: Funnel,
         in_flight: usize,
+        order: Order,
         retry: Retry,
     ) -> Self {
         let dead_letters = DeadLetters::new(dead_letters, retry);
         let calls = Calls { target, dead_letters, retry, counters: Arc::default() };
-        Self { consumer, calls: Arc::new(calls), in_flight }
+        Self { consumer, calls: Arc::new(calls), in_flight, order }
     }
 
     /// Its counts, live.
@@ -95,26 +146,27 @@ impl Connector {
 
     /// Runs until told to stop, then waits for the records in flight, commits and leaves the group.
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
-        let Self { consumer, calls, in_flight } = self;
-        let mut flight = Flight { calls, lanes: Lanes::new(), tasks: JoinSet::new() };
+        let Self { consumer, calls, in_flight, order } = self;
+        let mut flight = Flight { calls, order, lanes: Lanes::new(), tasks: JoinSet::new() };
         let mut paused = false;
         let mut last_taken = Instant::now();
         let outcome = loop {
-            let full = flight.lanes.outstanding() >= in_flight;
-            if paused && !full {
+            let room = in_flight.saturating_sub(flight.lanes.outstanding());
+            if paused && 0 < room {
                 consumer.set_paused(false);
                 paused = false;
             }
             tokio::select! {
-                Some(ticket) = flight.landed() => consumer.done(ticket),
-                delivery = consumer.recv(), if !full || paused => match delivery {
-                    Ok(delivery) => {
+                Some(tickets) = flight.landed() => consumer.done(tickets),
+                // Even without room a paused consumer asks, so that it keeps its partitions.
+                arrived = consumer.recv_many(room.max(1)), if 0 < room || paused => match arrived {
+                    Ok(deliveries) => {
                         last_taken = Instant::now();
-                        flight.take(delivery);
+                        flight.take(deliveries);
                     }
                     Err(error) => break Err(error),
                 },
-                () = sleep_until(last_taken + PAUSE_AFTER), if full && !paused => {
+                () = sleep_until(last_taken + PAUSE_AFTER), if room == 0 && !paused => {
                     consumer.set_paused(true);
                     paused = true;
                 }
@@ -122,8 +174,8 @@ impl Connector {
             }
         };
         let drain = async {
-            while let Some(ticket) = flight.landed().await {
-                consumer.done(ticket);
+            while let Some(tickets) = flight.landed().await {
+                consumer.done(tickets);
             }
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, drain).await.is_err() {
@@ -141,48 +193,126 @@ impl Connector {
     }
 }
 
-/// The records in flight: under way, or waiting behind one with the same key.
+/// A record that is under way, and its lane.
+type Admitted = (Delivery, Option<Lane>);
+
+/// The records in flight: under way, or waiting behind others of their lane.
 struct Flight {
     calls: Arc<Calls>,
-    lanes: Lanes<Delivery>,
-    tasks: JoinSet<(Ticket, Option<Bytes>)>,
+    order: Order,
+    lanes: Lanes<Lane, Admitted>,
+    tasks: JoinSet<Landed>,
+}
+
+/// What a task has done.
+struct Landed {
+    done: Vec<Ticket>,
+    /// Lanes in which nothing is under way any more.
+    freed: HashSet<Lane>,
+    /// Records whose call failed, with how; those of one lane together, in order.
+    failed: Vec<Vec<(Admitted, Failure)>>,
 }
 
 impl Flight {
-    fn take(&mut self, delivery: Delivery) {
-        self.calls.counters.consumed();
-        let key = delivery.record.key.clone();
-        if let Some(delivery) = self.lanes.admit(key.as_ref(), delivery) {
-            self.start(delivery);
+    fn take(&mut self, deliveries: Vec<Delivery>) {
+        let mut starting = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            self.calls.counters.consumed();
+            let lane = Lane::of(&delivery, self.order);
+            starting.extend(self.lanes.admit(lane.clone().as_ref(), (delivery, lane)));
+        }
+        self.start(starting);
+    }
+
+    /// Starts records of lanes that are free, with those that wait behind them, as many to a call as it takes.
+    fn start(&mut self, starting: Vec<Admitted>) {
+        let max = self.calls.target.max_records();
+        let mut call: Vec<Admitted> = Vec::new();
+        for first in starting {
+            if max <= call.len() {
+                self.call(std::mem::take(&mut call));
+            }
+            let lane = first.1.clone();
+            call.push(first);
+            if let Some(lane) = lane {
+                call.extend(self.lanes.join(&lane, max - call.len()));
+            }
+        }
+        if !call.is_empty() {
+            self.call(call);
         }
     }
 
-    fn start(&mut self, delivery: Delivery) {
+    fn call(&mut self, call: Vec<Admitted>) {
         let calls = Arc::clone(&self.calls);
-        self.tasks.spawn(async move {
-            let Delivery { record, source, ticket } = delivery;
-            let fate = calls.carry(&record, &source).await;
-            calls.counters.met(fate);
-            (ticket, record.key)
-        });
+        self.tasks.spawn(async move { calls.call(call).await });
     }
 
-    /// The ticket of the next record that met its fate; `None` when none is in flight.
-    async fn landed(&mut self) -> Option<Ticket> {
-        let (ticket, key) = self.tasks.join_next().await?.expect("a call does not panic");
-        if let Some(next) = self.lanes.finished(key.as_ref()) {
-            self.start(next);
+    /// The tickets of the next records that met their fates; `None` when none is in flight.
+    async fn landed(&mut self) -> Option<Vec<Ticket>> {
+        let Landed { done, freed, failed } =
+            self.tasks.join_next().await?.expect("a call does not panic");
+        done.iter().for_each(|_| self.lanes.finished());
+        let starting = freed.iter().filter_map(|lane| self.lanes.freed(lane)).collect();
+        self.start(starting);
+        for records in failed {
+            let calls = Arc::clone(&self.calls);
+            self.tasks.spawn(async move { calls.carry_all(records).await });
         }
-        Some(ticket)
+        Some(done)
     }
 }
 
 impl Calls {
-    /// Calls the function until the record has met its fate.
-    async fn carry(&self, record: &Record, source: &Source) -> Fate {
+    /// Calls the function once.
+    async fn call(&self, call: Vec<Admitted>) -> Landed {
+        let (deliveries, lanes): (Vec<_>, Vec<_>) = call.into_iter().unzip();
+        let called = self.target.call_many(&deliveries, &lanes).await;
+        let mut done = Vec::with_capacity(deliveries.len());
+        let mut failed: HashMap<Option<Lane>, Vec<(Admitted, Failure)>> = HashMap::new();
+        let mut alone = Vec::new();
+        for ((delivery, lane), called) in deliveries.into_iter().zip(lanes).zip(called) {
+            match called {
+                Ok(fate) => {
+                    self.counters.met(fate);
+                    done.push((delivery.ticket, lane));
+                }
+                Err(failure) if lane.is_none() => alone.push(vec![((delivery, None), failure)]),
+                Err(failure) => {
+                    let failed = failed.entry(lane.clone()).or_default();
+                    failed.push(((delivery, lane), failure));
+                }
+            }
+        }
+        let (done, lanes): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let freed = lanes.into_iter().filter(|lane| !failed.contains_key(lane)).flatten();
+        let freed = freed.collect();
+        Landed { done, freed, failed: failed.into_values().chain(alone).collect() }
+    }
+
+    /// Carries records of one lane on, one after the other, each until it has met its fate.
+    async fn carry_all(&self, records: Vec<(Admitted, Failure)>) -> Landed {
+        let mut landed = Landed { done: Vec::new(), freed: HashSet::new(), failed: Vec::new() };
+        for ((delivery, lane), failure) in records {
+            let Delivery { record, source, ticket } = delivery;
+            let fate = self.carry(&record, &source, failure).await;
+            self.counters.met(fate);
+            landed.done.push(ticket);
+            landed.freed.extend(lane);
+        }
+        landed
+    }
+
+    /// Calls the function, after it has failed once, until the record has met its fate.
+    async fn carry(&self, record: &Record, source: &Source, failure: Failure) -> Fate {
+        let mut failed = Some(failure);
         let (mut attempts, mut waits) = (0, 0);
         let reject = loop {
-            let failure = match self.target.call(record, source).await {
+            let called = match failed.take() {
+                Some(failure) => Err(failure),
+                None => self.target.call(record, source).await,
+            };
+            let failure = match called {
                 Ok(fate) => return fate,
                 Err(Failure::Reject(reject)) => {
                     attempts += 1;
@@ -194,6 +324,8 @@ impl Calls {
                 Failure::Overloaded { retry_after } => {
                     retry_after.mul_f64(1.0 + rand::random::<f64>())
                 }
+                // The one in front was waited for.
+                Failure::Behind => Duration::ZERO,
                 Failure::Failed(reason) => {
                     attempts += 1;
                     if attempts == self.retry.attempts {

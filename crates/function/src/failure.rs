@@ -34,6 +34,9 @@ pub enum Failure {
     /// Nobody answers there. Not an attempt: waited out for as long as it takes.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// A record of the same lane in front of this one failed, and this one was not carried out. Not an attempt.
+    #[error("behind one that failed")]
+    Behind,
     /// The call failed, and may succeed when tried again: an attempt.
     #[error("failed: {0}")]
     Failed(String),

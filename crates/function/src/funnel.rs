@@ -1,6 +1,6 @@
 //! The funnel: function → Kafka. Answers after the broker's delivery report.
 
-use kafka::{Producer, SendError};
+use kafka::{Confirmation, Producer, SendError};
 use wire::{Record, Reject, RejectCode};
 
 use crate::failure::Failure;
@@ -25,13 +25,32 @@ impl Funnel {
 
     /// Stores a record as it is; returns when it is durable. A broker that is away is waited for.
     pub async fn send(&self, record: &Record) -> Result<(), Failure> {
-        self.producer.send(&self.topic, record).await.map_err(|error| match error {
-            SendError::TooLarge { .. } => {
-                Failure::Reject(Reject::new(RejectCode::TooLarge, error.to_string()))
-            }
-            SendError::Refused { ref source, .. } => {
-                Failure::Unavailable(format!("{error}: {source}"))
-            }
-        })
+        self.enqueue(record).await?.confirmed().await
+    }
+
+    /// Hands a record over to be stored, in the order of these calls.
+    pub async fn enqueue(&self, record: &Record) -> Result<Sending, Failure> {
+        let enqueued = self.producer.enqueue(&self.topic, record).await;
+        enqueued.map(Sending).map_err(|error| failure(&error))
+    }
+}
+
+/// A record that is on its way.
+#[derive(Debug)]
+pub struct Sending(Confirmation);
+
+impl Sending {
+    /// Returns when the record is durable.
+    pub async fn confirmed(self) -> Result<(), Failure> {
+        self.0.confirmed().await.map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &SendError) -> Failure {
+    match error {
+        SendError::TooLarge { .. } => {
+            Failure::Reject(Reject::new(RejectCode::TooLarge, error.to_string()))
+        }
+        SendError::Refused { source, .. } => Failure::Unavailable(format!("{error}: {source}")),
     }
 }

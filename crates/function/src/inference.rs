@@ -1,14 +1,17 @@
 //! The inference function: sub-model → exit or forward, decided per sample.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use model::{Decision, Exit, Output, SubModel, confidence, decide};
+use kafka::Delivery;
+use model::{Decision, Exit, Rows, SubModel, confidence, decide};
 use pipeline::Scale;
-use wire::{Header, Record, Reject, RejectCode, Source, Tensor, header};
+use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header};
 
+use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
-use crate::funnel::Funnel;
+use crate::funnel::{Funnel, Sending};
 use crate::http::client::HttpFunction;
 use crate::pool::Pool;
 
@@ -35,6 +38,10 @@ pub struct Settings {
     pub scale: Scale,
     /// Samples that one run takes, at most.
     pub max_batch: usize,
+    /// How samples of records that do not say so are written.
+    pub encoding: Encoding,
+    /// How features are written.
+    pub features: Encoding,
 }
 
 /// Where a result goes.
@@ -121,16 +128,106 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
+        let (samples, count) = self.samples(record)?;
+        let output = self.pool.run(samples, count).await?;
+        Ok(self.split(record, source, &output.rows(0, count))?)
+    }
+
+    /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
+    /// durable, or have failed. Of one lane, none is delivered after one that failed and may succeed later.
+    pub(crate) async fn call_many(
+        &self,
+        deliveries: &[Delivery],
+        lanes: &[Option<Lane>],
+    ) -> Vec<Called> {
+        let outcomes = self.infer_many(deliveries).await;
+        let mut stuck = HashSet::new();
+        let mut sending = Vec::with_capacity(outcomes.len());
+        for (outcome, lane) in outcomes.into_iter().zip(lanes) {
+            let sent = match outcome {
+                _ if lane.as_ref().is_some_and(|lane| stuck.contains(lane)) => Err(Failure::Behind),
+                Ok(outcome) => self.send(&outcome).await.map(|sent| (outcome.fate(), sent)),
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = &sent
+                && !matches!(failure, Failure::Reject(_))
+            {
+                stuck.extend(lane.as_ref());
+            }
+            sending.push(sent);
+        }
+        let mut called = Vec::with_capacity(sending.len());
+        for sent in sending {
+            called.push(match sent {
+                Ok((fate, sent)) => confirmed(sent).await.map(|()| fate),
+                Err(failure) => Err(failure),
+            });
+        }
+        called
+    }
+
+    async fn infer_many(&self, deliveries: &[Delivery]) -> Vec<Result<Outcome, Failure>> {
+        let mut samples = Vec::new();
+        let counts: Vec<Result<usize, Reject>> = deliveries
+            .iter()
+            .map(|delivery| {
+                let (of_record, count) = self.samples(&delivery.record)?;
+                samples.extend_from_slice(&of_record);
+                Ok(count)
+            })
+            .collect();
+        let all = counts.iter().flatten().sum();
+        let output = if all == 0 { Ok(None) } else { self.pool.run(samples, all).await.map(Some) };
+        let mut first = 0;
+        let records = deliveries.iter().zip(counts);
+        records
+            .map(|(Delivery { record, source, .. }, count)| {
+                let count = count?;
+                let output = output.as_ref().map_err(Clone::clone)?;
+                let output = output.as_ref().expect("there are samples").rows(first, count);
+                first += count;
+                Ok(self.split(record, Some(source), &output)?)
+            })
+            .collect()
+    }
+
+    /// Starts to deliver what has a destination.
+    async fn send(&self, outcome: &Outcome) -> Result<Vec<Sending>, Failure> {
+        let parts = [(&self.exit, &outcome.answer), (&self.forward, &outcome.forward)];
+        let mut sending = Vec::new();
+        for part in parts {
+            match part {
+                (Some(Destination::Funnel(funnel)), Some(record)) => {
+                    sending.push(funnel.enqueue(record).await?);
+                }
+                (Some(destination), Some(record)) => destination.send(record).await?,
+                _ => {}
+            }
+        }
+        Ok(sending)
+    }
+
+    /// Samples that one run takes, at most.
+    pub(crate) fn max_batch(&self) -> usize {
+        self.settings.max_batch
+    }
+
+    /// The samples of a record, concatenated, and how many they are.
+    fn samples(&self, record: &Record) -> Result<(Vec<f32>, usize), Reject> {
         let value = record.value.as_deref().ok_or_else(|| {
-            Reject::new(
-                RejectCode::NotJson,
-                "the record has no value, expected JSON lists of numbers",
-            )
+            let reason = "the record has no value, expected samples";
+            Reject::new(RejectCode::NotJson, reason)
         })?;
-        let tensor = Tensor::from_json(value)?;
-        let count = tensor.samples_of(self.sub_model.input_shape())?;
-        let output = self.pool.run(tensor.data, count).await?;
-        Ok(self.split(record, source, &output)?)
+        let encoding = match record.header(header::ENCODING) {
+            None => self.settings.encoding,
+            Some(name) => {
+                let name = String::from_utf8_lossy(name);
+                name.parse().map_err(|error| {
+                    Reject::new(RejectCode::WrongShape, format!("{}: {error}", header::ENCODING))
+                })?
+            }
+        };
+        encoding.decode(value, self.sub_model.input_shape())
     }
 
     /// Decides each sample and gathers the two outgoing records.
@@ -138,7 +235,7 @@ impl Inference {
         &self,
         record: &Record,
         source: Option<&Source>,
-        output: &Output,
+        output: &Rows<'_>,
     ) -> Result<Outcome, Reject> {
         let (mut answered, mut forwarded) = (Vec::new(), Vec::new());
         let criterion = self.settings.exit.map(|exit| exit.criterion).unwrap_or_default();
@@ -157,10 +254,14 @@ impl Inference {
             }
         }
         let split = !answered.is_empty() && !forwarded.is_empty();
-        let outgoing = |rows: &[(usize, &[f32])]| {
-            (!rows.is_empty()).then(|| self.outgoing(record, source, rows, &confidences, split))
+        let outgoing = |rows: &[(usize, &[f32])], encoding| {
+            let outgoing = || self.outgoing(record, source, rows, encoding, &confidences, split);
+            (!rows.is_empty()).then(outgoing)
         };
-        Ok(Outcome { answer: outgoing(&answered), forward: outgoing(&forwarded) })
+        Ok(Outcome {
+            answer: outgoing(&answered, Encoding::Json),
+            forward: outgoing(&forwarded, self.settings.features),
+        })
     }
 
     /// A record that keeps what the incoming one had and adds this hop's headers.
@@ -169,10 +270,13 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
         rows: &[(usize, &[f32])],
+        encoding: Encoding,
         confidences: &[f32],
         split: bool,
     ) -> Record {
-        let mut headers = record.headers.clone();
+        let mut headers = Vec::with_capacity(record.headers.len() + 6);
+        // How the value was written that this hop has read; what it writes may be written otherwise.
+        headers.extend(record.headers.iter().filter(|h| h.name != header::ENCODING).cloned());
         // The same log position gives the same id, also when the record is inferred twice.
         if let (None, Some(source)) = (record.header(header::ID), source) {
             headers.push(Header::new(header::ID, source.to_string()));
@@ -184,7 +288,10 @@ impl Inference {
         if split {
             headers.push(Header::new(header::ROWS, list(rows.iter().map(|&(row, _)| row), false)));
         }
-        let value = Tensor::rows_to_json(rows.iter().map(|&(_, values)| values));
+        if encoding != Encoding::Json {
+            headers.push(Header::new(header::ENCODING, encoding.name()));
+        }
+        let value = encoding.encode(rows.iter().map(|&(_, values)| values));
         Record {
             key: record.key.clone(),
             headers,
@@ -192,6 +299,13 @@ impl Inference {
             value: Some(Bytes::from(value)),
         }
     }
+}
+
+async fn confirmed(sending: Vec<Sending>) -> Result<(), Failure> {
+    for sending in sending {
+        sending.confirmed().await?;
+    }
+    Ok(())
 }
 
 /// A JSON list, or its only element bare.

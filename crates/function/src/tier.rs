@@ -74,8 +74,14 @@ pub fn compose(
 ) -> Result<Connector, KafkaError> {
     let next = pipeline.next_of(tier);
     let exit = next.map(|_| exit_of(&sub_model, tier.criterion, tier.threshold));
-    let settings =
-        Settings { tier: tier.name.clone(), exit, scale: tier.scale, max_batch: tier.max_batch };
+    let settings = Settings {
+        tier: tier.name.clone(),
+        exit,
+        scale: tier.scale,
+        max_batch: tier.max_batch,
+        encoding: tier.encoding,
+        features: tier.features,
+    };
     let exit = Destination::Funnel(brokers.funnel(&tier.output)?);
     let forward = match next {
         Some(next) => Some(Destination::Funnel(brokers.funnel(&next.input)?)),
@@ -86,5 +92,5 @@ pub fn compose(
     let servers = brokers.servers(&tier.input.servers);
     let consumer = Consumer::subscribe(servers, &tier.input.name, &[&tier.input.name])?;
     let target = Target::Inference(Arc::new(inference));
-    Ok(Connector::new(consumer, target, dead_letters, tier.in_flight, tier.retry))
+    Ok(Connector::new(consumer, target, dead_letters, tier.in_flight, tier.order, tier.retry))
 }

@@ -1,8 +1,10 @@
 //! A consumer whose records may finish in any order.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
@@ -92,6 +94,18 @@ impl Consumer {
         Ok(Self { servers: servers.to_owned(), topics: topics.join(", "), client })
     }
 
+    /// The next records, at least one and at most `max`: all that have arrived. A broker that is away, or a
+    /// topic that is not there yet, is waited for. Dropping the future loses nothing.
+    pub async fn recv_many(&self, max: usize) -> Result<Vec<Delivery>, KafkaError> {
+        let mut deliveries = vec![self.recv().await?];
+        while deliveries.len() < max
+            && let Some(delivery) = self.recv().now_or_never()
+        {
+            deliveries.push(delivery?);
+        }
+        Ok(deliveries)
+    }
+
     /// The next record. A broker that is away, or a topic that is not there yet, is waited for. Dropping the
     /// future loses nothing.
     pub async fn recv(&self) -> Result<Delivery, KafkaError> {
@@ -122,19 +136,27 @@ impl Consumer {
         self.client.context().assigned.subscribe()
     }
 
-    /// Says that a record met its fate. Its offset is committed once that of every record before it is.
-    pub fn done(&self, ticket: Ticket) {
-        let Ticket { source: Source { topic, partition, offset }, epoch } = ticket;
+    /// Says that records met their fates. The offset of each is committed once that of every record before it
+    /// is.
+    pub fn done(&self, tickets: impl IntoIterator<Item = Ticket>) {
         let mut ledger = self.ledger();
-        let Some(next) = ledger.done(&topic, partition, offset, epoch) else { return };
-        let mut offsets = TopicPartitionList::with_capacity(1);
-        let stored = offsets
-            .add_partition_offset(&topic, partition, Offset::Offset(next))
+        let mut moved: HashMap<(String, i32), i64> = HashMap::new();
+        for Ticket { source: Source { topic, partition, offset }, epoch } in tickets {
+            if let Some(next) = ledger.done(&topic, partition, offset, epoch) {
+                moved.insert((topic, partition), next);
+            }
+        }
+        let mut offsets = TopicPartitionList::with_capacity(moved.len());
+        let stored = moved
+            .iter()
+            .try_for_each(|((topic, partition), next)| {
+                offsets.add_partition_offset(topic, *partition, Offset::Offset(*next))
+            })
             .and_then(|()| self.client.store_offsets(&offsets));
         // The ledger stays locked until here, so that offsets are stored in order. A partition that has just
         // left refuses: its next owner gets the record again.
         if let Err(error) = stored {
-            tracing::debug!(topic, partition, next, "offset not stored: {error}");
+            tracing::debug!(?moved, "offsets not stored: {error}");
         }
     }
 

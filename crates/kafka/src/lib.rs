@@ -1,8 +1,8 @@
 //! Consumer and producer as offramp needs them: delivery-confirmed, commits in order.
 //!
 //! - [`Producer::send`] returns after the broker's delivery report, never before.
-//! - [`Consumer::recv`] hands out records in any number at once; [`Consumer::done`] takes them back in any
-//!   order. What is committed is the lowest offset below which every record is done, so a record that is
+//! - [`Consumer::recv_many`] hands out records in any number at once; [`Consumer::done`] takes them back in
+//!   any order. What is committed is the lowest offset below which every record is done, so a record that is
 //!   still being handled is delivered again after a crash, whatever finished after it.
 //! - [`Reader`] reads from any place without a group, and says when there is no more.
 //! - [`admin`] creates, describes and deletes topics, tells how far groups have read and whether a broker

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rdkafka::consumer::{Consumer as _, StreamConsumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::KafkaError as RdKafkaError;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use wire::{Record, Source};
@@ -41,7 +42,7 @@ pub enum Event {
 pub struct Reader {
     servers: String,
     topics: String,
-    client: StreamConsumer,
+    client: StreamConsumer<Quiet>,
     /// Where what was there at first ends, by topic and partition; without those that have been read.
     /// None once the end was said.
     unread: Mutex<Option<HashMap<(String, i32), i64>>>,
@@ -52,6 +53,18 @@ impl std::fmt::Debug for Reader {
         f.debug_struct("Reader").field("servers", &self.servers).finish_non_exhaustive()
     }
 }
+
+/// Errors come with the records; the end of a partition, which is one of them, is not to be logged each time.
+#[derive(Debug)]
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        tracing::debug!("reader: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 impl Reader {
     /// Reads all partitions of `topics`, or only those with the number `partition`.
@@ -78,14 +91,14 @@ impl Reader {
                 partitions.into_iter().filter(chosen).map(|extent| ((*topic).to_owned(), extent)),
             );
         }
-        let client: StreamConsumer = client::config(servers)
+        let client: StreamConsumer<Quiet> = client::config(servers)
             // Nothing is committed, but librdkafka wants a name.
             .set("group.id", "offramp-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
             .set("receive.message.max.bytes", (4 * client::MAX_RECORD_BYTES).to_string())
-            .create()
+            .create_with_context(Quiet)
             .map_err(|source| KafkaError::client(servers, source))?;
         let (servers, topics) = (servers.to_owned(), topics.join(", "));
         let opening = tokio::task::spawn_blocking(move || {
@@ -158,7 +171,7 @@ impl Reader {
 
 /// Assigns the partitions, and returns where those end that there is something to read of.
 fn begin(
-    client: &StreamConsumer,
+    client: &StreamConsumer<Quiet>,
     extents: &[(String, admin::Extent)],
     start: Start,
 ) -> Result<HashMap<(String, i32), i64>, RdKafkaError> {

@@ -45,13 +45,29 @@ pub struct Output {
 }
 
 impl Output {
+    /// The results for `count` samples, from sample `first` on.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    pub fn rows(&self, first: usize, count: usize) -> Rows<'_> {
+        let range = |row: usize| first * row..(first + count) * row;
+        let features = self.features.as_deref();
+        Rows {
+            samples: count,
+            classes: self.classes,
+            exit: &self.exit[range(self.classes)],
+            features: features.map(|features| &features[range(features.len() / self.samples)]),
+        }
+    }
+
     /// The softmax vector of sample `index`.
     ///
     /// # Panics
     ///
     /// When `index` is not less than `samples`.
     pub fn exit_row(&self, index: usize) -> &[f32] {
-        &self.exit[index * self.classes..(index + 1) * self.classes]
+        self.rows(index, 1).exit
     }
 
     /// The features of sample `index`; `None` from a last tier.
@@ -60,7 +76,37 @@ impl Output {
     ///
     /// When `index` is not less than `samples`.
     pub fn features_row(&self, index: usize) -> Option<&[f32]> {
-        let features = self.features.as_ref()?;
+        self.rows(index, 1).features
+    }
+}
+
+/// The results for some of the samples of an [`Output`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rows<'o> {
+    /// The number of samples.
+    pub samples: usize,
+    classes: usize,
+    exit: &'o [f32],
+    features: Option<&'o [f32]>,
+}
+
+impl<'o> Rows<'o> {
+    /// The softmax vector of sample `index`.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not less than `samples`.
+    pub fn exit_row(&self, index: usize) -> &'o [f32] {
+        &self.exit[index * self.classes..(index + 1) * self.classes]
+    }
+
+    /// The features of sample `index`; `None` from a last tier.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not less than `samples`.
+    pub fn features_row(&self, index: usize) -> Option<&'o [f32]> {
+        let features = self.features?;
         let len = features.len() / self.samples;
         Some(&features[index * len..(index + 1) * len])
     }

@@ -26,7 +26,7 @@ pub mod random;
 mod sub_model;
 
 pub use decision::{Decision, Prediction, confidence, decide};
-pub use engine::{Engine, Output};
+pub use engine::{Engine, Output, Rows};
 pub use error::{ModelError, Unsupported};
 pub use metadata::{Exit, Metadata};
 pub use onnx::{Artefact, Dense, DenseTier};

@@ -14,10 +14,11 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 pub use problem::{Invalid, Problem};
-use wire::ExitCriterion;
+use wire::{Encoding, ExitCriterion};
 
 /// A pipeline: its tiers from the devices upwards, and the embedded broker if a tier asks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +53,12 @@ pub struct Tier {
     pub threshold: Option<f64>,
     /// Where records arrive.
     pub input: Topic,
+    /// How samples of arriving records are written, unless they say otherwise.
+    pub encoding: Encoding,
+    /// Shape of a sample as it arrives, if it is not the sub-model's own.
+    pub shape: Option<Vec<usize>>,
+    /// How features are written for the next tier.
+    pub features: Encoding,
     /// Where answers go.
     pub output: Topic,
     /// Where records go that can never succeed.
@@ -64,6 +71,42 @@ pub struct Tier {
     pub scale: Scale,
     /// How a failing call is tried again.
     pub retry: Retry,
+    /// Which records wait for which.
+    pub order: Order,
+}
+
+/// Which records are handled one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// Those with the same key.
+    #[default]
+    Key,
+    /// Those of the same partition.
+    Partition,
+    /// None: each is done when it is done.
+    None,
+}
+
+impl Order {
+    /// Every order, in the order in which help texts and errors list them.
+    pub const ALL: [Self; 3] = [Self::Key, Self::Partition, Self::None];
+
+    /// The name in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Partition => "partition",
+            Self::None => "none",
+        }
+    }
+}
+
+impl FromStr for Order {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|order| order.name() == name).ok_or(())
+    }
 }
 
 /// A topic on a broker.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
+use wire::Encoding;
 
 use crate::problem::{Invalid, Problems};
 use crate::table::Table;
@@ -17,6 +18,8 @@ use crate::{
 /// More tiers than any continuum has; a bound so that a generated file cannot start thousands of pools.
 const MAX_TIERS: usize = 16;
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 100 long";
+const ENCODINGS: &str = "one of json, u8, i16, i32, f16, f32, f64, int8";
+const FEATURES: &str = "\"json\", \"f32\", \"f16\" or \"int8\"";
 const SERVERS: &str = "\"embedded\" or \"host:port\", several separated by commas";
 
 pub(crate) fn pipeline(text: &str, base: &Path) -> Result<Pipeline, Invalid> {
@@ -167,17 +170,32 @@ fn tier(
     }
     let topic =
         |key: &'static str| topic(&table, key, &servers, format!("{pipeline}.{name}-{key}"));
+    let (input, samples) = topic("input");
+    let features = table.parsed("features", FEATURES).filter(|features| {
+        let is_one = Encoding::OF_FEATURES.contains(features);
+        if !is_one {
+            table.problem("features", format!("is \"{features}\", expected {FEATURES}"));
+        }
+        is_one
+    });
+    if last && table.has("features") {
+        table.problem("features", "is set, but the last tier forwards none: remove it");
+    }
     let read = Tier {
         model: model.map_or_else(PathBuf::new, |model| base.join(model)),
         criterion,
         threshold,
-        input: topic("input"),
-        output: topic("output"),
-        dead_letter: topic("dead_letter"),
+        input,
+        encoding: samples.encoding,
+        shape: samples.shape,
+        features: features.unwrap_or_default(),
+        output: topic("output").0,
+        dead_letter: topic("dead_letter").0,
         in_flight: table.whole("in_flight", 1..=65_536).map_or(DEFAULT_IN_FLIGHT, |n| n as usize),
         max_batch: table.whole("max_batch", 1..=1024).map_or(DEFAULT_MAX_BATCH, |n| n as usize),
         scale: scale(&table),
         retry: retry(&table),
+        order: table.parsed("order", "\"key\", \"partition\" or \"none\"").unwrap_or_default(),
         name,
     };
     taken.note(&table, &read);
@@ -211,15 +229,33 @@ fn servers(table: &Table<'_, '_>) -> Option<Servers> {
     Some(Servers::Bootstrap(text.to_owned()))
 }
 
+/// How the samples of a topic are written.
+#[derive(Default)]
+struct Samples {
+    encoding: Encoding,
+    shape: Option<Vec<usize>>,
+}
+
 /// A topic's table; its broker is the tier's unless an answer's topic names another one.
-fn topic(table: &Table<'_, '_>, key: &'static str, tier: &Servers, default: String) -> Topic {
+fn topic(
+    table: &Table<'_, '_>,
+    key: &'static str,
+    tier: &Servers,
+    default: String,
+) -> (Topic, Samples) {
     let Some(table) = table.table(key, "a table as { topic = \"name\" }") else {
-        return Topic { servers: tier.clone(), name: default.replace('_', "-") };
+        let topic = Topic { servers: tier.clone(), name: default.replace('_', "-") };
+        return (topic, Samples::default());
     };
-    let name = name_of(&table, "topic").unwrap_or(default);
+    let name = name_of(&table, "topic").unwrap_or_else(|| default.replace('_', "-"));
     let servers = if key == "output" { servers(&table) } else { None };
+    let mut samples = Samples::default();
+    if key == "input" {
+        samples.encoding = table.parsed("encoding", ENCODINGS).unwrap_or_default();
+        samples.shape = table.lengths("shape");
+    }
     table.finish();
-    Topic { servers: servers.unwrap_or_else(|| tier.clone()), name }
+    (Topic { servers: servers.unwrap_or_else(|| tier.clone()), name }, samples)
 }
 
 fn scale(table: &Table<'_, '_>) -> Scale {

@@ -101,6 +101,23 @@ impl<'f, 't> Table<'f, 't> {
         number
     }
 
+    /// Lengths of the dimensions of a sample.
+    pub(crate) fn lengths(&self, key: &'static str) -> Option<Vec<usize>> {
+        let value = self.get(key)?.get_ref();
+        let length = |value: &Spanned<DeValue<'t>>| {
+            let number = value.get_ref().as_integer()?;
+            let number = usize::from_str_radix(number.as_str(), number.radix()).ok()?;
+            (1..=1 << 24).contains(&number).then_some(number)
+        };
+        let lengths: Option<Vec<usize>> =
+            value.as_array().and_then(|array| array.iter().map(length).collect());
+        let lengths = lengths.filter(|lengths| (1..=8).contains(&lengths.len()));
+        if lengths.is_none() {
+            self.wrong_type(key, value, "the lengths of 1 to 8 dimensions, as [28, 28]");
+        }
+        lengths
+    }
+
     /// A number from 0 to 1.
     pub(crate) fn share(&self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();

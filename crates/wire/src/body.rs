@@ -8,7 +8,8 @@
 //!
 //! Only `value` is needed to read a body. `topic` and `partition` are ours. JSON text cannot carry a key or a
 //! header that is not UTF-8, a null header or one name twice; the paper's connector corrupts them. Where a
-//! record has any, `keyBase64` and `headersBase64` carry them whole, and win over `key` and `headers`.
+//! record has any, `keyBase64` and `headersBase64` carry them whole, and win over `key` and `headers`. A value
+//! that is not JSON goes as `valueBase64` in the place of `value`; either way its bytes arrive as they were.
 //! kafkajs' `batchContext` is not sent: no function read it, and it doubled the metadata of a record.
 
 use std::fmt;
@@ -24,15 +25,18 @@ use serde_json::value::RawValue;
 use crate::record::{Header, Record, Source};
 use crate::reject::{Reject, RejectCode};
 
-/// Writes a record and where it came from as a body. The value must be JSON: it stands in the body verbatim.
-pub fn encode(record: &Record, source: Option<&Source>) -> Result<Vec<u8>, Reject> {
-    let value = record.value.as_deref().unwrap_or(b"null");
-    let value: &RawValue = serde_json::from_slice(value).map_err(|error| {
-        // The tensor reader tells NaN from other text that is not JSON.
-        crate::Tensor::from_json(value).err().unwrap_or_else(|| {
-            Reject::new(RejectCode::NotJson, format!("the value is not JSON: {error}"))
-        })
-    })?;
+/// Writes a record and where it came from as a body. A value that is JSON stands in it verbatim.
+pub fn encode(record: &Record, source: Option<&Source>) -> Vec<u8> {
+    let (value, value_base64) = match record.value.as_deref() {
+        None => (Some(RawValue::NULL.to_owned()), None),
+        // The text `null` would read back as no value at all, and spaces around a value would be gone.
+        Some(value) => match serde_json::from_slice::<&RawValue>(value) {
+            Ok(json) if value != b"null" && json.get().len() == value.len() => {
+                (Some(json.to_owned()), None)
+            }
+            _ => (None, Some(BASE64.encode(value))),
+        },
+    };
     let key = record.key.as_deref();
     let key_text = key.and_then(|key| std::str::from_utf8(key).ok());
     let body = Body {
@@ -42,7 +46,8 @@ pub fn encode(record: &Record, source: Option<&Source>) -> Result<Vec<u8>, Rejec
         offset: source.map(|source| source.offset.to_string()),
         key: key_text.map(str::to_owned),
         key_base64: key.filter(|_| key_text.is_none()).map(|key| BASE64.encode(key)),
-        value: Some(value.to_owned()),
+        value,
+        value_base64,
         headers: TextHeaders(
             record
                 .headers
@@ -63,7 +68,7 @@ pub fn encode(record: &Record, source: Option<&Source>) -> Result<Vec<u8>, Rejec
         topic: source.map(|source| source.topic.clone()),
         partition: source.map(|source| source.partition),
     };
-    Ok(serde_json::to_vec(&body).expect("a body is plain JSON"))
+    serde_json::to_vec(&body).expect("a body is plain JSON")
 }
 
 /// Reads a body. Fields that are not known are passed over, as the paper's functions do.
@@ -77,7 +82,6 @@ pub fn decode(body: &[u8]) -> Result<(Record, Option<Source>), Reject> {
         )
     };
     let body: Body = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-    let value = body.value.ok_or_else(|| not_json(&"`value` is missing"))?;
     let from_base64 = |field: &str, text: &str| {
         BASE64
             .decode(text)
@@ -98,13 +102,19 @@ pub fn decode(body: &[u8]) -> Result<(Record, Option<Source>), Reject> {
             .collect::<Result<_, Reject>>()?,
         None => body.headers.0.into_iter().map(|(name, value)| Header::new(name, value)).collect(),
     };
-    let value = Bytes::from(Box::<str>::from(value).into_string());
+    let value = match (body.value_base64, body.value) {
+        (Some(value), _) => Some(from_base64("valueBase64", &value)?),
+        (None, Some(value)) => {
+            let value = Bytes::from(Box::<str>::from(value).into_string());
+            (value.as_ref() != b"null").then_some(value)
+        }
+        (None, None) => return Err(not_json(&"`value` is missing")),
+    };
     let source = match (body.topic, body.partition, body.offset.and_then(|at| at.parse().ok())) {
         (Some(topic), Some(partition), Some(offset)) => Some(Source { topic, partition, offset }),
         _ => None,
     };
     let timestamp_ms = body.timestamp.and_then(|at| at.parse().ok());
-    let value = (value.as_ref() != b"null").then_some(value);
     Ok((Record { key, headers, timestamp_ms, value }, source))
 }
 
@@ -124,8 +134,10 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
     // Not an `Option` of the reader's: `null` must arrive as the text `null`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     value: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
     #[serde(default)]
     headers: TextHeaders,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,7 +218,7 @@ mod tests {
     #[test]
     fn a_record_is_written_as_the_papers_connector_writes_it() {
         let source = Source { topic: "edge-input".into(), partition: 0, offset: 7 };
-        let body = encode(&image("[[[0, 12]]]"), Some(&source)).unwrap();
+        let body = encode(&image("[[[0, 12]]]"), Some(&source));
         assert_eq!(
             String::from_utf8(body).unwrap(),
             "{\"magicByte\":2,\"attributes\":0,\"timestamp\":\"1681899936418\",\"offset\":\"7\",\
@@ -235,9 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_json_cannot_be_sent() {
-        assert_eq!(encode(&image("hello"), None).unwrap_err().code, RejectCode::NotJson);
-        assert_eq!(encode(&image("[NaN]"), None).unwrap_err().code, RejectCode::NotFinite);
+    fn a_value_that_is_not_json_goes_as_base64() {
+        let body = |value| String::from_utf8(encode(&image(value), None)).unwrap();
+        assert!(body("hello").contains("\"valueBase64\":\"aGVsbG8=\""), "{}", body("hello"));
+        assert!(body("[NaN]").contains("\"valueBase64\":\"W05hTl0=\""));
+        assert!(!body("[1]").contains("valueBase64"));
     }
 
     prop_compose! {
@@ -253,17 +267,19 @@ mod tests {
             key in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
             headers in prop::collection::vec(any_header(), 0..5),
             timestamp_ms in prop::option::of(any::<i64>()),
-            value in prop::option::of(prop::sample::select(vec!["[[1.50, 2]]", "{\"a\":  null}", "\"x\""])),
+            value in prop::option::of(prop::sample::select(
+                vec![&b"[[1.50, 2]]"[..], b"{\"a\":  null}", b"\"x\"", b"null", b"", b" [1]", b"\xff\x00"]
+            )),
             offset in prop::option::of(0..i64::MAX),
         ) {
             let record = Record {
                 key: key.map(Bytes::from),
                 headers,
                 timestamp_ms,
-                value: value.map(|text| Bytes::from_static(text.as_bytes())),
+                value: value.map(Bytes::from_static),
             };
             let source = offset.map(|offset| Source { topic: "t".into(), partition: 3, offset });
-            let body = encode(&record, source.as_ref()).unwrap();
+            let body = encode(&record, source.as_ref());
             prop_assert_eq!(decode(&body).unwrap(), (record, source));
         }
     }

@@ -15,6 +15,10 @@ pub const MODEL: &str = "offramp-model";
 /// Which samples of a record this part of it carries, as a JSON list of positions. Present only where the
 /// samples of one record parted: some answered, some forwarded.
 pub const ROWS: &str = "offramp-rows";
+/// How the features of a forwarded record are written; absent for JSON.
+pub const ENCODING: &str = "offramp-encoding";
+/// Present where a tier answered a sample that it would have forwarded, because the next tier's broker was away.
+pub const DEGRADED: &str = "offramp-degraded";
 /// The device's send time in seconds since the epoch, written by the paper's devices.
 pub const INFERENCE_TS: &str = "X-INFERENCE-TS";
 

@@ -3,6 +3,7 @@
 //! - [`record`]: a Kafka record as every function sees it: key, headers, timestamp, value, all bytes kept.
 //! - [`header`]: the names of the headers that offramp reads and writes.
 //! - [`tensor`]: samples as JSON nested lists, the default encoding of a record's value.
+//! - [`encoding`]: the ways in which samples stand in a value: JSON, raw elements, scaled bytes.
 //! - [`body`]: the JSON body of a call from one function to another over HTTP.
 //! - [`exit`]: exit criteria by name, as configuration and model artefacts write them.
 //! - [`reject`]: why a record can never succeed, by a stable code and a sentence.
@@ -10,12 +11,15 @@
 //! Pure: no I/O and no runtime, so that every home of the functions shares it.
 
 pub mod body;
+pub mod encoding;
 pub mod exit;
 pub mod header;
 pub mod record;
 pub mod reject;
+mod scan;
 pub mod tensor;
 
+pub use encoding::Encoding;
 pub use exit::ExitCriterion;
 pub use record::{Header, Record, Source};
 pub use reject::{Reject, RejectCode};

@@ -12,9 +12,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
 use crate::reject::{Reject, RejectCode};
+use crate::scan;
 
 /// Deepest nesting that is read. Keras networks take at most 5 dimensions (3-D convolutions).
-const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 
 /// A dense block of `f32` in C order.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -28,6 +29,11 @@ pub struct Tensor {
 impl Tensor {
     /// Reads a nested list. Ragged lists, anything that is not a number and numbers beyond `f32` are rejected.
     pub fn from_json(text: &[u8]) -> Result<Self, Reject> {
+        scan::tensor(text).map_or_else(|| Self::parse(text), Ok)
+    }
+
+    /// The general way, which finds what is wrong.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Reject> {
         // Four characters an element (`255,`) is typical of images, so this seldom grows and never
         // reserves more than the text itself occupies.
         let mut builder = Builder { shape: Vec::new(), data: Vec::with_capacity(text.len() / 4) };

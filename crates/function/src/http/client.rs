@@ -60,7 +60,7 @@ impl HttpFunction {
 
     /// Sends a record; returns the fate that the function reports, or `Answered` where it reports none.
     pub async fn call(&self, record: &Record, source: Option<&Source>) -> Result<Fate, Failure> {
-        let body = Bytes::from(body::encode(record, source)?);
+        let body = Bytes::from(body::encode(record, source));
         if body.len() > MAX_BODY_BYTES {
             let reason =
                 format!("the body has {} bytes, expected at most {MAX_BODY_BYTES}", body.len());

@@ -192,8 +192,8 @@ async fn call(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
             let outcome = inference.infer(&record, source.as_ref()).await?;
             inference.deliver(&outcome).await?;
             let (answer, forward) = inference.returned(&outcome);
-            let answer = answer.map(|record| body::encode(record, None)).transpose()?;
-            let forward = forward.map(|record| body::encode(record, None)).transpose()?;
+            let answer = answer.map(|record| body::encode(record, None));
+            let forward = forward.map(|record| body::encode(record, None));
             Ok(done(outcome.fate(), answer.as_deref(), forward.as_deref()))
         }
         Function::Funnel(funnel) => {
@@ -228,7 +228,9 @@ fn refuse(failure: &Failure) -> Answer {
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             answer
         }
-        Failure::Unavailable(_) => text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string()),
+        Failure::Unavailable(_) | Failure::Behind => {
+            text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string())
+        }
         Failure::Failed(_) => text(StatusCode::BAD_GATEWAY, &failure.to_string()),
     }
 }

@@ -12,7 +12,7 @@ use function::http::client::HttpFunction;
 use function::stop::{self, Stopper};
 use function::{Connector, Funnel};
 use kafka::{Consumer, Delivery, Producer};
-use pipeline::Retry;
+use pipeline::{Order, Retry};
 use tokio::task::JoinHandle;
 use wire::{Header, Record};
 
@@ -61,7 +61,8 @@ impl Fixture {
         let consumer = Consumer::subscribe(self.servers(), "group", &["in"]).unwrap();
         let dead_letters = Funnel::new(Producer::new(self.servers()).unwrap(), "dead");
         let target = Target::Url(HttpFunction::new(url).unwrap());
-        let connector = Connector::new(consumer, target, dead_letters, in_flight, RETRY);
+        let connector =
+            Connector::new(consumer, target, dead_letters, in_flight, Order::Key, RETRY);
         let counters = connector.counters();
         let (stopper, stop) = stop::channel();
         Running { stopper, task: tokio::spawn(connector.run(stop)), counters }

@@ -12,21 +12,16 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use pipeline::Scale;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::inference::{demo_model, image};
+use crate::inference::{demo_model, image, settings};
 
 /// An inference function that gives its results back to the caller.
 async fn serve() -> (String, Stopper, JoinHandle<()>) {
     let sub_model = demo_model("edge");
-    let settings = Settings {
-        tier: "edge".into(),
-        exit: Some(tier::exit_of(&sub_model, None, Some(0.5))),
-        scale: Scale { min: 1, max: 1 },
-        max_batch: 8,
-    };
+    let exit = Some(tier::exit_of(&sub_model, None, Some(0.5)));
+    let settings = Settings { exit, max_batch: 8, ..settings("edge") };
     let inference = Arc::new(Inference::new(sub_model, settings, None, None));
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("http://{}", server.address());

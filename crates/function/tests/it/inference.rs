@@ -8,7 +8,7 @@ use function::{Failure, Fate, Inference, tier};
 use model::SubModel;
 use model::dataset::drawn;
 use pipeline::Scale;
-use wire::{Header, Record, RejectCode, Source, Tensor};
+use wire::{Encoding, Header, Record, RejectCode, Source, Tensor};
 
 /// A sub-model of the demo.
 pub(crate) fn demo_model(tier: &str) -> SubModel {
@@ -28,10 +28,22 @@ fn batch(count: usize) -> Vec<u8> {
     format!("[{}]", images.join(", ")).into_bytes()
 }
 
+/// A tier that always answers, with samples and features as JSON.
+pub(crate) fn settings(tier: &str) -> Settings {
+    Settings {
+        tier: tier.into(),
+        exit: None,
+        scale: ONE,
+        max_batch: 64,
+        encoding: Encoding::Json,
+        features: Encoding::Json,
+    }
+}
+
 fn inference(threshold: f64, scale: Scale, max_batch: usize) -> Inference {
     let sub_model = demo_model("edge");
     let exit = Some(tier::exit_of(&sub_model, None, Some(threshold)));
-    let settings = Settings { tier: "edge".into(), exit, scale, max_batch };
+    let settings = Settings { exit, scale, max_batch, ..settings("edge") };
     Inference::new(sub_model, settings, None, None)
 }
 
@@ -115,7 +127,7 @@ async fn values_that_are_no_samples_are_rejected() {
     assert_eq!(code(record(b"[[1, 2]]".to_vec())).await, RejectCode::WrongShape);
     assert_eq!(code(record(b"[NaN]".to_vec())).await, RejectCode::NotFinite);
     // Finite numbers whose sums are not.
-    let settings = Settings { tier: "fog".into(), exit: None, scale: ONE, max_batch: 64 };
+    let settings = settings("fog");
     let fog = Inference::new(demo_model("fog"), settings, None, None);
     let vast = format!("[[{}]]", vec!["3e38"; 64].join(", "));
     match fog.infer(&record(vast.into_bytes()), None).await {
@@ -138,4 +150,43 @@ async fn calls_at_once_are_all_answered_by_a_pool_that_starts_at_zero() {
         let answer = rows(call.await.unwrap().answer.as_ref());
         assert!(answer[0].iter().zip(&alone[0]).all(|(a, b)| (a - b).abs() < 1e-6));
     }
+}
+
+#[tokio::test]
+async fn features_are_written_as_asked_and_read_as_they_say() {
+    let (edge, fog) = (demo_model("edge"), demo_model("fog"));
+    let of = |features| {
+        let exit = Some(tier::exit_of(&edge, None, Some(1.0)));
+        let settings = Settings { exit, features, ..settings("edge") };
+        Inference::new(edge.clone(), settings, None, None)
+    };
+    let next = Inference::new(fog, settings("fog"), None, None);
+    let mut answers = Vec::new();
+    for encoding in Encoding::OF_FEATURES {
+        let forward = of(encoding).infer(&record(batch(3)), None).await.unwrap().forward.unwrap();
+        let said = forward.header("offramp-encoding").map(|name| name.to_vec());
+        let expected = (encoding != Encoding::Json).then(|| encoding.name().as_bytes().to_vec());
+        assert_eq!(said, expected);
+        let answer = next.infer(&forward, None).await.unwrap().answer.unwrap();
+        // The answer is JSON and does not say otherwise.
+        assert_eq!(answer.header("offramp-encoding"), None);
+        answers.push(rows(Some(&answer)));
+    }
+    for (exact, close) in answers[0].iter().flatten().zip(answers[3].iter().flatten()) {
+        assert!((exact - close).abs() < 0.05, "{exact} became {close}");
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn raw_images_give_what_json_gives_and_wrong_sizes_are_rejected() {
+    let settings = Settings { encoding: Encoding::U8, ..settings("edge") };
+    let raw = Inference::new(demo_model("edge"), settings, None, None);
+    let digits = drawn::draw(64, 5);
+    let both = [digits.sample(0), digits.sample(1)].concat();
+    let answer = raw.infer(&record(both), None).await.unwrap().answer;
+    let json = inference(0.0, ONE, 64).infer(&record(batch(2)), None).await.unwrap().answer;
+    assert_eq!(rows(answer.as_ref()), rows(json.as_ref()));
+    let short = raw.infer(&record(vec![0; 783]), None).await;
+    assert!(matches!(short, Err(Failure::Reject(r)) if r.code == RejectCode::WrongShape));
 }

@@ -48,7 +48,7 @@ pub(crate) enum OutputFormat {
     Json,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.0..=1e7).contains(&rate) => Ok(rate),
         _ => Err("expected a number of records a second from 0 to 10000000".to_owned()),

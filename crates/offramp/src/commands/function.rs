@@ -14,7 +14,8 @@ use function::inference::{Destination, Settings};
 use function::{Connector, Funnel, Inference};
 use kafka::{Consumer, Producer};
 use model::{ExitCriterion, SubModel};
-use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_MAX_BATCH, Retry, Scale};
+use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_MAX_BATCH, Order, Retry, Scale};
+use wire::Encoding;
 
 use crate::outcome::OrConfig as _;
 use crate::signals::stop_on_signal;
@@ -66,6 +67,9 @@ struct ConnectorArgs {
     #[arg(long, env = "OFFRAMP_IN_FLIGHT", default_value_t = DEFAULT_IN_FLIGHT as u64,
           value_parser = clap::value_parser!(u64).range(1..=65_536), value_name = "N")]
     in_flight: u64,
+    /// Which records wait for each other: those of one `key`, of one `partition`, or `none`.
+    #[arg(long, env = "OFFRAMP_ORDER", default_value = Order::default().name(), value_parser = order)]
+    order: Order,
     /// Attempts before a record becomes a dead letter.
     #[arg(long, env = "OFFRAMP_ATTEMPTS", default_value_t = Retry::default().attempts,
           value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
@@ -83,6 +87,10 @@ struct ConnectorArgs {
     listen: Option<SocketAddr>,
 }
 
+fn order(text: &str) -> Result<Order, String> {
+    text.parse().map_err(|()| "expected `key`, `partition` or `none`".to_owned())
+}
+
 async fn connector(args: ConnectorArgs) -> anyhow::Result<()> {
     let retry = Retry {
         attempts: args.attempts,
@@ -98,7 +106,8 @@ async fn connector(args: ConnectorArgs) -> anyhow::Result<()> {
     let consumer = Consumer::subscribe(&args.bootstrap_servers, group, &[&args.topic])?;
     let dead_letters = Funnel::new(Producer::new(&args.bootstrap_servers)?, dead_letter);
     let in_flight = args.in_flight as usize;
-    let connector = Connector::new(consumer, Target::Url(target), dead_letters, in_flight, retry);
+    let connector =
+        Connector::new(consumer, Target::Url(target), dead_letters, in_flight, args.order, retry);
     tracing::info!(topic = args.topic, group, url = args.url, in_flight, "connector ready");
     let counters = connector.counters();
     let probes = match args.listen {
@@ -154,9 +163,20 @@ struct InferenceArgs {
     #[arg(long, env = "OFFRAMP_MAX_BATCH", default_value_t = DEFAULT_MAX_BATCH as u64,
           value_parser = clap::value_parser!(u64).range(1..=1024), value_name = "N")]
     max_batch: u64,
+    /// How samples are written that do not say so: json, u8, i16, i32, f16, f32, f64 or int8.
+    #[arg(long, env = "OFFRAMP_ENCODING", default_value_t)]
+    encoding: Encoding,
+    /// How features are written for the next tier: json, f32, f16 or int8.
+    #[arg(long, env = "OFFRAMP_FEATURES", default_value_t, value_parser = features)]
+    features: Encoding,
     /// Address to listen on.
     #[arg(long, env = "OFFRAMP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
+}
+
+fn features(text: &str) -> Result<Encoding, String> {
+    let found = Encoding::OF_FEATURES.into_iter().find(|encoding| encoding.name() == text);
+    found.ok_or_else(|| "expected json, f32, f16 or int8".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -187,6 +207,8 @@ async fn inference(args: InferenceArgs) -> anyhow::Result<()> {
         exit,
         scale,
         max_batch: args.max_batch as usize,
+        encoding: args.encoding,
+        features: args.features,
     };
     let destination = |url: Option<String>| {
         url.map(|url| HttpFunction::new(&url).map(Destination::Url)).transpose().or_config()

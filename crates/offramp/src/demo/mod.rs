@@ -1,18 +1,19 @@
 //! Everything on this machine: broker, three tiers, devices, and a summary of what became of each record.
 
-mod collector;
-mod devices;
 mod download;
 mod images;
 pub(crate) mod pipeline;
-mod progress;
-mod resident;
+pub(crate) mod progress;
 mod summary;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::pipeline::Pipeline;
+use ::pipeline::{Pipeline, Topic};
 use anyhow::Context as _;
+use bench::collector::Patience;
+use bench::payload::to_json;
+use bench::{Collector, End, Load, Outlet, devices};
 use broker::{Broker, BrokerConfig};
 use function::tier::Brokers;
 use model::SubModel;
@@ -46,19 +47,29 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let (stopper, stop) = function::stop::channel();
     let all: Vec<usize> = (0..pipeline.tiers.len()).collect();
     let running = Tiers::start(&pipeline, &all, &sub_models, embedded, &stop).await?;
-    let collector = collector::Collector::start(&pipeline, &brokers)?;
+    let collector = Collector::start(outlets(&pipeline, &brokers)).await?;
     running.ready().await;
-    collector.ready().await;
     let quiet = args.output == OutputFormat::Json;
     progress::opening(&pipeline, &images, &brokers, started, quiet);
 
-    let plan = devices::Plan { records: args.records, rate: args.rate, devices: args.devices };
+    let shape = &images.dataset.shape;
+    let shown = images.dataset.len().min(args.records as usize);
+    let payloads = (0..shown).map(|image| to_json(images.dataset.sample(image), shape)).collect();
+    let load = Load {
+        records: args.records,
+        rate: args.rate,
+        devices: args.devices,
+        keys: 0,
+        payloads: Arc::new(payloads),
+        labels: images.dataset.labels.clone(),
+    };
     let input = &pipeline.tiers[0].input;
     let producer = kafka::Producer::new(brokers.servers(&input.servers))?;
-    let (sent, sending) = devices::start(producer, &input.name, &images.dataset, plan);
-    let mut progress = progress::Progress::new(args.records, quiet);
-    let collected = collector.collect(&sent, &mut progress).await;
-    progress.finish();
+    let (sent, sending) = devices::start(producer, &input.name, load);
+    let bar = progress::Bar::new(args.records, quiet);
+    let patience = Patience { silence: SILENCE, late: Duration::MAX };
+    let collected = collector.collect(&sent, patience, |now| bar.show(now, &sent)).await;
+    bar.finish();
     // Whoever is still sending waits for a broker that is away, and is not waited for.
     sending.abort();
     stopper.stop();
@@ -69,6 +80,21 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     }
     summary.print(args.output)?;
     summary.verdict()
+}
+
+/// Where the records of a pipeline end.
+pub(crate) fn outlets(pipeline: &Pipeline, brokers: &Brokers) -> Vec<Outlet> {
+    let outlet = |topic: &Topic, end| Outlet {
+        servers: brokers.servers(&topic.servers).to_owned(),
+        topic: topic.name.clone(),
+        end,
+    };
+    let tiers = pipeline.tiers.iter().enumerate();
+    tiers
+        .flat_map(|(at, tier)| {
+            [outlet(&tier.output, End::Answered(at)), outlet(&tier.dead_letter, End::DeadLettered)]
+        })
+        .collect()
 }
 
 fn pipeline_of(args: &Args) -> anyhow::Result<(Pipeline, Vec<SubModel>)> {

@@ -1,14 +1,14 @@
 //! What a person sees while the demo runs. All of it goes to stderr.
 
+use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use bench::{Collected, Sent};
 use function::tier::Brokers;
 use indicatif::{ProgressBar, ProgressStyle};
 use pipeline::Pipeline;
 
-use crate::demo::collector::Collected;
-use crate::demo::devices::Sent;
 use crate::demo::images::Images;
 
 /// How often the display changes.
@@ -46,12 +46,12 @@ pub(crate) fn opening(
 
 /// A bar on a terminal, nothing elsewhere.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct Bar {
     bar: ProgressBar,
-    shown: Instant,
+    shown: Cell<Instant>,
 }
 
-impl Progress {
+impl Bar {
     pub(crate) fn new(records: u64, quiet: bool) -> Self {
         let bar = if quiet || !std::io::stderr().is_terminal() {
             ProgressBar::hidden()
@@ -61,14 +61,14 @@ impl Progress {
         let style = ProgressStyle::with_template(" [{bar:30}] {pos}/{len}  {msg}")
             .expect("the template is legal");
         bar.set_style(style.progress_chars("=> "));
-        Self { bar, shown: Instant::now() }
+        Self { bar, shown: Cell::new(Instant::now()) }
     }
 
-    pub(crate) fn show(&mut self, collected: &Collected, sent: &Sent) {
-        if self.shown.elapsed() < EVERY {
+    pub(crate) fn show(&self, collected: &Collected, sent: &Sent) {
+        if self.shown.get().elapsed() < EVERY {
             return;
         }
-        self.shown = Instant::now();
+        self.shown.set(Instant::now());
         let answered = collected.answered();
         let shares: Vec<String> = collected
             .tiers

@@ -3,14 +3,14 @@
 use std::io::Write as _;
 use std::time::Instant;
 
+use bench::collector::Answers;
+use bench::process::Process;
+use bench::{Collected, Sent};
 use pipeline::Pipeline;
 use serde::Serialize;
 
 use crate::commands::demo::OutputFormat;
-use crate::demo::collector::{Answers, Collected};
-use crate::demo::devices::Sent;
 use crate::demo::images::Images;
-use crate::demo::resident;
 
 /// The summary; its field names are the JSON's.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ impl Summary {
                 .first
                 .map(|first| (first.into_std() - started).as_secs_f64() * 1e3),
             throughput_per_s: seconds.filter(|&s| s > 0.0).map(|s| answered as f64 / s),
-            peak_resident_mib: resident::peak_mib(),
+            peak_resident_mib: Process::own().peak_resident_mib().ok(),
             tiers: tiers.collect(),
         }
     }

@@ -96,7 +96,7 @@ async fn lag_is_what_a_group_has_not_read() {
     place.produce(&["t"], &lines);
     let consumer = kafka::Consumer::subscribe(&place.servers, "readers", &["t"]).unwrap();
     for _ in 0..4 {
-        consumer.done(consumer.recv().await.unwrap().ticket);
+        consumer.done([consumer.recv().await.unwrap().ticket]);
     }
     tokio::task::spawn_blocking(move || consumer.close()).await.unwrap();
     let lag = place.run(&["lag", "readers", "-o", "json"]);

@@ -1,0 +1,242 @@
+//! Reads answers and dead letters and joins them to what was sent, by id.
+//!
+//! Each record that was sent counts once, where it arrived first: answered by a tier, or dead-lettered. What
+//! arrives again is a duplicate, what never arrives is lost.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use kafka::{Event, KafkaError, Reader, Start};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use wire::{Record, Source, Tensor};
+
+use crate::devices::Sent;
+
+/// Arrivals between the readers and the collector.
+const QUEUE: usize = 4096;
+/// Latencies are kept from 1 µs to 1 h, to three digits.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// Pause between two looks at whether too long nothing came.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How a record can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Answered by this tier, counted from 0.
+    Answered(usize),
+    /// In a dead-letter topic.
+    DeadLettered,
+}
+
+/// A topic on which records end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlet {
+    /// `bootstrap.servers` of its broker.
+    pub servers: String,
+    /// Topic name.
+    pub topic: String,
+    /// What it means to arrive there.
+    pub end: End,
+}
+
+/// When to give up on what has not arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Nothing new for this long after the last record was to be sent, and the rest counts as lost.
+    pub silence: Duration,
+    /// An answer that takes longer than this counts as late.
+    pub late: Duration,
+}
+
+/// Reads every topic on which a record can end.
+#[derive(Debug)]
+pub struct Collector {
+    arrivals: mpsc::Receiver<Arrival>,
+    /// Read until the collector goes.
+    _readers: JoinSet<()>,
+    ends: BTreeMap<String, End>,
+    tiers: usize,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    source: Source,
+    record: Record,
+    at: Instant,
+}
+
+/// What was collected.
+#[derive(Debug)]
+pub struct Collected {
+    /// Answers of each tier.
+    pub tiers: Vec<Answers>,
+    /// Records in dead-letter topics.
+    pub dead_lettered: u64,
+    /// Records that arrived more than once, counting each further arrival.
+    pub duplicated: u64,
+    /// Answers that took longer than they should.
+    pub late: u64,
+    /// Answers that overtook one of the same key in the same topic. Known where devices share keys.
+    pub disordered: u64,
+    /// Answers to nothing that was sent.
+    pub unknown: u64,
+    /// When the first answer arrived.
+    pub first: Option<Instant>,
+    /// When the last answer arrived.
+    pub last: Option<Instant>,
+    /// The newest record of each key in each topic.
+    newest: HashMap<(String, u64), u64>,
+}
+
+/// The answers of one tier.
+#[derive(Debug)]
+pub struct Answers {
+    /// Records answered.
+    pub answered: u64,
+    /// Of them, those with the right label.
+    pub correct: u64,
+    /// Of them, those that the tier answered because it could not forward (`offramp-degraded`).
+    pub degraded: u64,
+    /// End-to-end latency from the intended send time, in microseconds.
+    pub latency_us: Histogram<u64>,
+}
+
+impl Collector {
+    /// Starts to read, from the ends of the topics on. They have to exist.
+    pub async fn start(outlets: Vec<Outlet>) -> Result<Self, KafkaError> {
+        let mut by_broker: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for outlet in &outlets {
+            by_broker.entry(&outlet.servers).or_default().push(&outlet.topic);
+        }
+        let (sender, arrivals) = mpsc::channel(QUEUE);
+        let mut readers = JoinSet::new();
+        for (servers, topics) in by_broker {
+            let reader = Reader::open(servers, &topics, None, Start::End).await?;
+            readers.spawn(read(reader, sender.clone()));
+        }
+        let tiers = outlets.iter().filter_map(|outlet| match outlet.end {
+            End::Answered(tier) => Some(tier + 1),
+            End::DeadLettered => None,
+        });
+        let tiers = tiers.max().unwrap_or(0);
+        let ends = outlets.into_iter().map(|outlet| (outlet.topic, outlet.end)).collect();
+        Ok(Self { arrivals, _readers: readers, ends, tiers })
+    }
+
+    /// Collects until every record has met its fate, or patience ends. `show` is called now and then.
+    pub async fn collect(
+        mut self,
+        sent: &Sent,
+        patience: Patience,
+        mut show: impl FnMut(&Collected),
+    ) -> Collected {
+        let mut collected = Collected::new(self.tiers);
+        let mut seen = vec![false; sent.planned() as usize];
+        let mut missing = sent.planned();
+        let mut silent_since = Instant::now();
+        let mut arrived = Vec::with_capacity(QUEUE);
+        while missing > 0 {
+            arrived.clear();
+            let some = timeout(TICK, self.arrivals.recv_many(&mut arrived, QUEUE)).await;
+            show(&collected);
+            if some.is_err() {
+                let due = sent.intended(sent.planned().saturating_sub(1));
+                if silent_since.max(due).elapsed() > patience.silence {
+                    break;
+                }
+                continue;
+            }
+            for arrival in &arrived {
+                let Some(number) = arrival.record.id().and_then(|id| sent.number(id)) else {
+                    collected.unknown += 1;
+                    continue;
+                };
+                if std::mem::replace(&mut seen[number as usize], true) {
+                    collected.duplicated += 1;
+                    continue;
+                }
+                silent_since = arrival.at;
+                missing -= 1;
+                match self.ends.get(&arrival.source.topic) {
+                    Some(End::Answered(tier)) => {
+                        collected.answer(*tier, arrival, sent, number, patience.late);
+                    }
+                    _ => collected.dead_lettered += 1,
+                }
+            }
+        }
+        collected
+    }
+}
+
+async fn read(reader: Reader, arrivals: mpsc::Sender<Arrival>) {
+    loop {
+        match reader.next().await {
+            Ok(Event::Record(source, record)) => {
+                let arrival = Arrival { source, record, at: Instant::now() };
+                if arrivals.send(arrival).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Event::End) => {}
+            Err(error) => return tracing::error!("the collector can't read on: {error}"),
+        }
+    }
+}
+
+impl Collected {
+    fn new(tiers: usize) -> Self {
+        let answers = || Answers {
+            answered: 0,
+            correct: 0,
+            degraded: 0,
+            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 3).expect("the bounds are legal"),
+        };
+        Self {
+            tiers: (0..tiers).map(|_| answers()).collect(),
+            dead_lettered: 0,
+            duplicated: 0,
+            late: 0,
+            disordered: 0,
+            unknown: 0,
+            first: None,
+            last: None,
+            newest: HashMap::new(),
+        }
+    }
+
+    fn answer(&mut self, tier: usize, arrival: &Arrival, sent: &Sent, number: u64, late: Duration) {
+        let answers = &mut self.tiers[tier];
+        answers.answered += 1;
+        if sent.label(number).is_some_and(|label| predicted(&arrival.record) == Some(label.into()))
+        {
+            answers.correct += 1;
+        }
+        answers.degraded += u64::from(arrival.record.header(wire::header::DEGRADED).is_some());
+        let latency = arrival.at.saturating_duration_since(sent.intended(number));
+        answers.latency_us.saturating_record(latency.as_micros() as u64);
+        self.late += u64::from(late < latency);
+        if let Some(key) = sent.key(number) {
+            let newest = self.newest.entry((arrival.source.topic.clone(), key)).or_insert(number);
+            self.disordered += u64::from(number < *newest);
+            *newest = number.max(*newest);
+        }
+        self.first.get_or_insert(arrival.at);
+        self.last = Some(arrival.at);
+    }
+
+    /// Records answered by any tier.
+    pub fn answered(&self) -> u64 {
+        self.tiers.iter().map(|tier| tier.answered).sum()
+    }
+}
+
+/// The class with the largest probability.
+fn predicted(record: &Record) -> Option<usize> {
+    let row = Tensor::from_json(record.value.as_deref()?).ok()?.data;
+    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
+    Some(best.0)
+}

@@ -1,0 +1,13 @@
+//! The parts of a measurement: simulated devices that send on an open-loop schedule, a collector that joins
+//! answers to what was sent, and what processes take of the machine.
+//!
+//! Whatever reads a topic and writes topics can be measured: [`devices`] send records with ids, [`collector`]
+//! reads the topics on which a record can end and says what became of each. Nothing here knows sub-models.
+
+pub mod collector;
+pub mod devices;
+pub mod payload;
+pub mod process;
+
+pub use collector::{Collected, Collector, End, Outlet};
+pub use devices::{Load, Sent};

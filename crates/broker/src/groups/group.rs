@@ -459,10 +459,9 @@ impl Group {
 
     /// Whether a commit from this caller counts.
     pub(crate) fn check_commit(&mut self, caller: &Caller, now: Instant) -> Result<(), ErrorCode> {
-        let is_outsider = caller.generation < 0 && caller.member_id.is_empty();
-        if is_outsider {
-            // Someone who assigns partitions by hand, which only an unused group allows.
-            return if self.members.is_empty() { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
+        // Someone who assigns partitions by hand, which only an unused group allows.
+        if caller.generation < 0 && self.members.is_empty() {
+            return Ok(());
         }
         let position = self.check(caller)?;
         self.members[position].heard(now);

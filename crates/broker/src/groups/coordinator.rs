@@ -62,7 +62,8 @@ impl Coordinator {
             }
             let (sender, receiver) = oneshot::channel();
             let ticket = state.wait(Waiting::Join(sender));
-            let new_id = format!("{}-{}", join.client_id, Uuid::new_v4());
+            let named = join.instance_id.as_ref().unwrap_or(&join.client_id);
+            let new_id = format!("{named}-{}", Uuid::new_v4());
             self.change(&mut state, group_id, |group, now| group.join(join, new_id, ticket, now));
             receiver
         };

@@ -6,12 +6,19 @@
 
 mod batch;
 mod cluster;
+mod compaction;
 mod configs;
 mod connection;
 mod fetch;
+mod group_admin;
+mod joining;
 mod list_offsets;
+mod member;
+mod offsets;
 mod produce;
 mod records;
+mod sharing;
+mod static_members;
 mod topics;
 
 use broker::BrokerConfig;

@@ -55,7 +55,7 @@ impl Connection {
 
     /// Whether no answer comes in this time.
     pub(super) async fn is_silent(&self, time: Duration) -> bool {
-        timeout(time, self.stream.readable()).await.is_err()
+        timeout(time, self.stream.peek(&mut [0])).await.is_err()
     }
 
     /// The answer to the request that was sent last.

@@ -47,7 +47,9 @@ pub(crate) async fn answer(
         Api::Fetch => {
             call.with(async |request, _| fetch::fetch(node, request, give_way).await).await
         }
-        Api::ListOffsets => call.with(async |r, _| list_offsets::list_offsets(node, &r)).await,
+        Api::ListOffsets => {
+            call.with(async |r, version| list_offsets::list_offsets(node, version, &r)).await
+        }
         Api::Metadata => {
             call.with(async |r, version| cluster::metadata(node, client, version, r).await).await
         }

@@ -24,7 +24,7 @@ use crate::log::store::AppendError;
 use crate::node::{Client, Node};
 use crate::producers::SequenceError;
 use crate::protocol::api::{RequestHeader, respond};
-use crate::protocol::cluster::{ApiVersionsRequest, DescribeClusterRequest};
+use crate::protocol::cluster::ApiVersionsRequest;
 use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
 
@@ -89,8 +89,7 @@ pub(crate) async fn answer(
         }
         Api::InitProducerId => call.with(async |r, _| produce::init_producer_id(node, &r)).await,
         Api::DescribeCluster => {
-            call.with(async |_: DescribeClusterRequest, _| cluster::describe_cluster(node, client))
-                .await
+            call.with(async |r, _| cluster::describe_cluster(node, client, &r)).await
         }
     }
 }

@@ -4,9 +4,10 @@ use kafka_protocol::error::ResponseError::{self, GroupIdNotFound, NonEmptyGroup}
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::{DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest};
 
+use super::commits::commit;
 use super::connection::Connection;
 use super::member::{Member, gather, pair, static_pair};
-use super::offsets::{commit, committed};
+use super::offsets::committed;
 use super::{Peer, group_id, outcome, text, unique};
 
 async fn describe(connection: &mut Connection, group: &str) -> DescribedGroup {

@@ -8,6 +8,9 @@ use super::joining::members;
 use super::member::{Member, gather, leave, pair};
 use super::{Peer, eventually, group_id, outcome, text, unique};
 
+/// What a member may take where a test waits for its end: more than a busy machine keeps a test waiting.
+const SHORT: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn the_follower_leads_once_the_leader_has_left() {
     let peer = Peer::new().await;
@@ -24,9 +27,8 @@ async fn the_follower_leads_once_the_leader_has_left() {
 async fn who_does_not_join_again_in_time_is_out() {
     let peer = Peer::new().await;
     let group = peer.connect().await.group().await;
-    let rebalance = Duration::from_millis(300);
-    let mut late = Member { rebalance, ..Member::of(&peer, &group).await };
-    let mut newcomer = Member { rebalance, ..Member::of(&peer, &group).await };
+    let mut late = Member { rebalance: SHORT, ..Member::of(&peer, &group).await };
+    let mut newcomer = Member { rebalance: SHORT, ..Member::of(&peer, &group).await };
     late.join().await;
     assert_eq!(late.sync(&[]).await, Ok(String::new()));
     let joined = newcomer.join().await;
@@ -39,8 +41,7 @@ async fn who_does_not_join_again_in_time_is_out() {
 async fn who_does_not_ask_for_its_share_in_time_is_out() {
     let peer = Peer::new().await;
     let group = peer.connect().await.group().await;
-    let rebalance = Duration::from_millis(300);
-    let mut late = Member { rebalance, ..Member::of(&peer, &group).await };
+    let mut late = Member { rebalance: SHORT, ..Member::of(&peer, &group).await };
     late.join().await;
     eventually("it is out", async || match late.heartbeat().await {
         Ok(()) => None,
@@ -57,8 +58,7 @@ async fn who_is_not_heard_from_is_out() {
     let peer = Peer::new().await;
     let group = peer.connect().await.group().await;
     let mut steady = Member::of(&peer, &group).await;
-    let mut silent =
-        Member { session: Duration::from_millis(400), ..Member::of(&peer, &group).await };
+    let mut silent = Member { session: SHORT, ..Member::of(&peer, &group).await };
     steady.join().await;
     gather(&mut [&mut steady], &mut silent).await;
     assert_eq!(steady.sync(&[]).await, Ok(String::new()));
@@ -82,8 +82,7 @@ async fn an_invitation_that_is_not_taken_up_is_forgotten() {
     let left = leave(&mut member.connection, &group, &[(&first.member_id, None)]).await;
     assert_eq!(outcome(left.members[0].error_code), Ok(()));
     // Any other does.
-    let mut invited =
-        Member { session: Duration::from_millis(400), ..Member::of(&peer, &group).await };
+    let mut invited = Member { session: SHORT, ..Member::of(&peer, &group).await };
     invited.id = invited.ask_to_join(9).await.member_id.to_string();
     member.begin_to_join().await;
     assert!(member.connection.is_silent(Duration::from_millis(50)).await);

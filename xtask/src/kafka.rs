@@ -157,6 +157,24 @@ impl Kafka {
         self.bootstrap.to_string()
     }
 
+    /// The broker's process: the one whose command names its directory.
+    pub(crate) fn pid(&self) -> anyhow::Result<u32> {
+        let dir = self.log.parent().context("the log lies in the broker's directory")?;
+        let dir = dir.as_os_str().as_encoded_bytes();
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?;
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let names = |word: &[u8]| command.windows(word.len()).any(|part| part == word);
+            if command.starts_with(b"java") && names(b"kafka.Kafka") && names(dir) {
+                return Ok(pid);
+            }
+        }
+        bail!("Kafka's process is not there")
+    }
+
     /// The folder of the jars: with `/*` it is the class path of the Java client and Kafka's tools.
     pub(crate) fn jars(&self) -> &Path {
         &self.jars

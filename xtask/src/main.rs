@@ -1,5 +1,7 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `kafka`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `faults`, `kafka`, `bench`.
 
+mod bench;
+mod faults;
 mod kafka;
 mod parity;
 mod peers;
@@ -14,7 +16,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
   peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
   parity  the broker's behavioural tests, against Apache Kafka and against ours
-  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]";
+  faults  the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
+  bench   the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +27,9 @@ fn main() -> anyhow::Result<()> {
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
         ["parity"] => parity::test(),
+        ["faults"] => faults::test(),
         ["kafka", options @ ..] => kafka::run(options),
+        ["bench", options @ ..] => bench::run(options),
         _ => bail!("{USAGE}"),
     }
 }

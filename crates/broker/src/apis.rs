@@ -14,13 +14,14 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::log::store::AppendError;
+use crate::memory::Share;
 use crate::node::{Client, Node};
 use crate::producers::SequenceError;
 use crate::protocol::api::{RequestHeader, respond};
@@ -28,7 +29,27 @@ use crate::protocol::cluster::ApiVersionsRequest;
 use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
 
-/// Answers any request but Produce. A fetch that waits for data ends when told to `give_way`.
+/// What the answer to a request and its connection share until the response is written.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// Tells a fetch that waits for data to end: somebody is in line behind it.
+    pub(crate) give_way: Notify,
+    /// What the response takes of memory.
+    share: Mutex<Option<Share>>,
+}
+
+impl Turn {
+    pub(crate) fn hold(&self, share: Share) {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
+    }
+
+    /// The response is written.
+    pub(crate) fn end(&self) {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Answers any request but Produce.
 ///
 /// # Errors
 ///
@@ -39,14 +60,12 @@ pub(crate) async fn answer(
     header: &RequestHeader,
     api: Api,
     reader: Reader,
-    give_way: &Notify,
+    turn: &Turn,
 ) -> Result<Frame, DecodeError> {
     let call = Call { header, reader };
     match api {
         Api::Produce => unreachable!("the connection takes Produce apart"),
-        Api::Fetch => {
-            call.with(async |request, _| fetch::fetch(node, request, give_way).await).await
-        }
+        Api::Fetch => call.with(async |request, _| fetch::fetch(node, request, turn).await).await,
         Api::ListOffsets => {
             call.with(async |r, version| list_offsets::list_offsets(node, version, &r)).await
         }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Each connection takes a file descriptor, as does each partition: both bounds together stay below the
-/// usual soft limit of 1024.
-pub const CONNECTIONS: usize = 384;
+/// Each connection takes a file descriptor, as does each partition. Together they stay below 4096, the usual
+/// hard limit of old systems; the usual soft limit of 1024 has to be raised for as many.
+pub const CONNECTIONS: usize = 1024;
 /// Holds the largest batch that producers send by default (1 MB) many times over.
 pub const PRODUCE_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// No request but Produce carries records; the largest in practice is a group leader's assignment.
@@ -21,12 +21,15 @@ pub const PIPELINED_REQUESTS: usize = 128;
 pub const PIPELINED_BYTES: usize = 1024 * 1024;
 /// A response this large takes a consumer at full speed a few milliseconds to digest.
 pub const FETCH_BYTES: usize = 4 * 1024 * 1024;
+/// What requests and responses may take of memory in all: one of the largest requests and some fetches, and
+/// still half of a small board's 64 MiB.
+pub const MEMORY_BYTES: usize = 32 * 1024 * 1024;
 /// Longest that a fetch waits for data, whatever it asks for.
 pub const FETCH_WAIT: Duration = Duration::from_mins(1);
 /// Topics of a broker.
-pub const TOPICS: usize = 256;
+pub const TOPICS: usize = 1024;
 /// Partitions of a broker, over all topics.
-pub const PARTITIONS: usize = 512;
+pub const PARTITIONS: usize = 2048;
 /// Consumer groups, with members or with offsets only.
 pub const GROUPS: usize = 1024;
 /// Members of one group.
@@ -68,6 +71,8 @@ pub struct Bounds {
     pub pipelined_bytes: usize,
     /// Record bytes of one fetch response, except that one batch is always returned.
     pub fetch_bytes: usize,
+    /// Bytes of requests and responses in memory, over all connections; beyond, connections wait.
+    pub memory_bytes: usize,
     /// Longest wait of a fetch.
     pub fetch_wait: Duration,
     /// Topics of the broker.
@@ -104,6 +109,7 @@ impl Default for Bounds {
             pipelined_requests: PIPELINED_REQUESTS,
             pipelined_bytes: PIPELINED_BYTES,
             fetch_bytes: FETCH_BYTES,
+            memory_bytes: MEMORY_BYTES,
             fetch_wait: FETCH_WAIT,
             topics: TOPICS,
             partitions: PARTITIONS,

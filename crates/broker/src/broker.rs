@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -19,9 +19,10 @@ use crate::groups::group::GroupPolicy;
 use crate::identity::Identity;
 use crate::log::compaction::CompactionBounds;
 use crate::log::flusher::{Flush, Flusher, FlusherThread};
+use crate::memory::Memory;
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::Offsets;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, PartitionStats, Stats};
 use crate::topic_config::{Overrides, TopicConfig};
 use crate::topics::{TopicBounds, TopicError, Topics};
 
@@ -134,6 +135,11 @@ impl Broker {
         self.node.stats()
     }
 
+    /// A way to look at the broker from elsewhere, which does not keep it from ending.
+    pub fn monitor(&self) -> Monitor {
+        Monitor { node: Arc::downgrade(&self.node) }
+    }
+
     /// Creates a topic, unless it exists.
     pub async fn create_topic(&self, name: &str, partitions: u32) -> Result<(), BrokerError> {
         match self.node.create_topic(name, partitions.into(), Overrides::default()).await {
@@ -154,6 +160,24 @@ impl Broker {
         }
         info!("the broker has stopped");
         Ok(())
+    }
+}
+
+/// Looks at a broker for as long as that runs.
+#[derive(Debug, Clone)]
+pub struct Monitor {
+    node: Weak<Node>,
+}
+
+impl Monitor {
+    /// What the broker has counted and holds; None once it has ended.
+    pub fn stats(&self) -> Option<Stats> {
+        self.node.upgrade().map(|node| node.stats())
+    }
+
+    /// What there is of each partition, by topic and number; None once the broker has ended.
+    pub fn partitions(&self) -> Option<Vec<PartitionStats>> {
+        self.node.upgrade().map(|node| node.partition_stats())
     }
 }
 
@@ -203,6 +227,7 @@ fn open(
         coordinator: Coordinator::new(policy, bounds.groups),
         flusher,
         counters: Counters::default(),
+        memory: Memory::new(bounds.memory_bytes),
         bounds: bounds.clone(),
         default_partitions: config.default_partitions,
         creates_topics: config.creates_topics,

@@ -8,24 +8,27 @@
 //! request is in line behind it.
 //!
 //! Garbage closes the connection and does nothing else. The read buffer grows with the bytes that arrive, not
-//! with what a length prefix promises.
+//! with what a length prefix promises, and what all connections hold together has a bound ([`crate::memory`]).
+//! A peer that sends or takes a frame too slowly is closed, so that nobody holds his share for long.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, timeout_at};
 use tracing::{debug, trace};
 
-use crate::apis::answer;
 use crate::apis::cluster::api_versions;
 use crate::apis::produce::{PendingProduce, append};
+use crate::apis::{Turn, answer};
+use crate::memory::Share;
 use crate::node::{Client, Node};
 use crate::protocol::api::{RequestHeader, respond};
 use crate::protocol::cluster::ApiVersionsRequest;
@@ -36,6 +39,8 @@ use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Wire};
 const PREFIX_BYTES: usize = 4;
 /// A read buffer's first size, and the least by which it grows.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// The least that a peer sends or takes per second, on average over a frame: below what a bad mobile link does.
+const SLOWEST_BYTES_PER_SECOND: usize = 8 * 1024;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +51,7 @@ enum End {
     Stopping,
     #[error("no request came for a long time")]
     Idle,
-    #[error("the peer stopped in the middle of a frame")]
+    #[error("the peer stopped in the middle of a frame, or was too slow")]
     Stalled,
     #[error("a frame of {length} bytes; up to {bound} are allowed")]
     FrameLength { length: i32, bound: usize },
@@ -63,9 +68,22 @@ enum End {
 /// A request in line for its answer.
 #[derive(Debug)]
 enum Pending {
-    Produce { correlation_id: i32, version: i16, produce: PendingProduce },
-    Call { header: RequestHeader, api: Api, reader: Reader, slots: OwnedSemaphorePermit },
-    UnsupportedApiVersions { correlation_id: i32 },
+    Produce {
+        correlation_id: i32,
+        version: i16,
+        produce: PendingProduce,
+        _share: Option<Share>,
+    },
+    Call {
+        header: RequestHeader,
+        api: Api,
+        reader: Reader,
+        slots: OwnedSemaphorePermit,
+        _share: Option<Share>,
+    },
+    UnsupportedApiVersions {
+        correlation_id: i32,
+    },
 }
 
 /// Serves a connection until it ends.
@@ -108,14 +126,23 @@ async fn read_requests(
             frame = read_frame(node, &mut stream, &mut buffer) => frame,
             _ = stopping.wait_for(|&stopping| stopping) => return End::Stopping,
         };
-        let pending = match frame.and_then(|frame| take_apart(node, frame)) {
-            Ok(Request::Pending(pending)) => pending,
+        let (frame, share) = match frame {
+            Ok(received) => received,
+            Err(end) => return end,
+        };
+        let pending = match take_apart(node, frame) {
+            Ok(Request::Produce { correlation_id, version, produce }) => {
+                Pending::Produce { correlation_id, version, produce, _share: share }
+            }
+            Ok(Request::UnsupportedApiVersions { correlation_id }) => {
+                Pending::UnsupportedApiVersions { correlation_id }
+            }
             Ok(Request::Silent) => continue,
             Ok(Request::Call { header, api, reader }) => {
                 let bytes = reader.remaining().min(node.bounds.pipelined_bytes) as u32;
                 let slots = Arc::clone(&slots).acquire_many_owned(bytes).await;
                 let slots = slots.expect("the semaphore is never closed");
-                Pending::Call { header, api, reader, slots }
+                Pending::Call { header, api, reader, slots, _share: share }
             }
             Err(end) => return end,
         };
@@ -128,11 +155,18 @@ async fn read_requests(
 /// What a frame turned out to be.
 #[derive(Debug)]
 enum Request {
-    Pending(Pending),
+    Produce {
+        correlation_id: i32,
+        version: i16,
+        produce: PendingProduce,
+    },
     Call {
         header: RequestHeader,
         api: Api,
         reader: Reader,
+    },
+    UnsupportedApiVersions {
+        correlation_id: i32,
     },
     /// It is dealt with, and wants no answer.
     Silent,
@@ -150,41 +184,46 @@ fn take_apart(node: &Node, frame: Bytes) -> Result<Request, End> {
             drop(reader);
             let produce = append(node, request);
             if !produce.is_silent {
-                return Ok(Request::Pending(Pending::Produce { correlation_id, version, produce }));
+                return Ok(Request::Produce { correlation_id, version, produce });
             }
             if produce.has_refusals() { Err(End::SilentRefusal) } else { Ok(Request::Silent) }
         }
         (Some(api), _) => Ok(Request::Call { header, api, reader }),
         // A newer client asks for the versions in a newer version, and asks again once it is told.
-        (None, Ok(Api::ApiVersions)) => {
-            Ok(Request::Pending(Pending::UnsupportedApiVersions { correlation_id }))
-        }
+        (None, Ok(Api::ApiVersions)) => Ok(Request::UnsupportedApiVersions { correlation_id }),
         (None, key) => Err(End::Unsupported { key, version }),
     }
 }
 
-/// Reads until a whole frame is in the buffer, and takes it out.
+/// Reads until a whole frame is in the buffer, and takes it out, with its share of memory if it needs one.
 async fn read_frame(
     node: &Node,
     stream: &mut OwnedReadHalf,
     buffer: &mut BytesMut,
-) -> Result<Bytes, End> {
+) -> Result<(Bytes, Option<Share>), End> {
+    let mut share = None;
+    let mut begun = None;
     loop {
         let missing = missing_bytes(node, buffer)?;
         if missing == 0 {
             let length = buffer.get_i32() as usize;
-            return Ok(buffer.split_to(length).freeze());
+            return Ok((buffer.split_to(length).freeze(), share));
+        }
+        if share.is_none() && BUFFER_BYTES < buffer.len() + missing {
+            share = Some(node.memory.share(buffer.len() + missing).await);
         }
         if buffer.capacity() == buffer.len() {
             // Doubles at most: what is allocated stays in proportion to what was sent.
             buffer.reserve(missing.min(buffer.len().max(BUFFER_BYTES)));
         }
-        let (patience, end) = if buffer.is_empty() {
-            (node.bounds.idle, End::Idle)
+        let now = Instant::now();
+        let (deadline, end) = if buffer.is_empty() {
+            (now + node.bounds.idle, End::Idle)
         } else {
-            (node.bounds.stalled, End::Stalled)
+            let whole = *begun.get_or_insert(now) + frame_time(node, buffer.len() + missing);
+            (whole.min(now + node.bounds.stalled), End::Stalled)
         };
-        match timeout(patience, stream.read_buf(buffer)).await {
+        match timeout_at(deadline, stream.read_buf(buffer)).await {
             Err(_) => return Err(end),
             Ok(read) => {
                 if read? == 0 {
@@ -193,6 +232,11 @@ async fn read_frame(
             }
         }
     }
+}
+
+/// The longest that a frame of so many bytes may take to come or go.
+fn frame_time(node: &Node, bytes: usize) -> Duration {
+    node.bounds.stalled + Duration::from_secs((bytes / SLOWEST_BYTES_PER_SECOND) as u64)
 }
 
 /// Bytes that the frame at the start of the buffer still lacks, as far as they are known.
@@ -219,6 +263,7 @@ async fn write_responses(
 ) -> Result<(), End> {
     let mut client = Client { id: String::new(), peer, local };
     let mut next = None;
+    let turn = Turn::default();
     loop {
         let pending = match next.take() {
             Some(pending) => pending,
@@ -228,7 +273,7 @@ async fn write_responses(
             },
         };
         let frame = match pending {
-            Pending::Produce { correlation_id, version, produce } => {
+            Pending::Produce { correlation_id, version, produce, _share } => {
                 let response = produce.response().await;
                 respond::<ProduceRequest>(correlation_id, version, &response)
             }
@@ -236,16 +281,16 @@ async fn write_responses(
                 let response = api_versions(ErrorCode::UnsupportedVersion);
                 respond::<ApiVersionsRequest>(correlation_id, 0, &response)
             }
-            Pending::Call { header, api, reader, slots } => {
+            Pending::Call { header, api, reader, slots, _share } => {
                 client.id = header.client_id.clone().unwrap_or_default();
-                let give_way = Notify::new();
-                let answer = pin!(answer(node, &client, &header, api, reader, &give_way));
-                let frame = call(node, answer, &give_way, queue, &mut next).await?;
+                let answer = pin!(answer(node, &client, &header, api, reader, &turn));
+                let frame = call(node, answer, &turn, queue, &mut next).await?;
                 drop(slots);
                 frame
             }
         };
         write_frame(node, &mut stream, frame).await?;
+        turn.end();
     }
 }
 
@@ -255,7 +300,7 @@ async fn write_responses(
 async fn call(
     node: &Node,
     mut answer: Pin<&mut impl Future<Output = Result<Frame, DecodeError>>>,
-    give_way: &Notify,
+    turn: &Turn,
     queue: &mut mpsc::Receiver<Pending>,
     next: &mut Option<Pending>,
 ) -> Result<Frame, End> {
@@ -268,7 +313,7 @@ async fn call(
             _ = stopping.wait_for(|&stopping| stopping) => return Err(End::Stopping),
             Some(behind) = queue.recv(), if next.is_none() => {
                 *next = Some(behind);
-                give_way.notify_one();
+                turn.give_way.notify_one();
             }
         }
     }
@@ -279,8 +324,10 @@ async fn write_frame(
     stream: &mut OwnedWriteHalf,
     mut frame: Frame,
 ) -> Result<(), End> {
+    let whole = Instant::now() + frame_time(node, frame.remaining());
     while frame.has_remaining() {
-        match timeout(node.bounds.stalled, stream.write_buf(&mut frame)).await {
+        let deadline = whole.min(Instant::now() + node.bounds.stalled);
+        match timeout_at(deadline, stream.write_buf(&mut frame)).await {
             Err(_) => return Err(End::Stalled),
             Ok(written) => {
                 if written? == 0 {

@@ -31,6 +31,7 @@ mod files;
 mod groups;
 mod identity;
 mod log;
+mod memory;
 mod node;
 mod offsets;
 mod producers;
@@ -40,8 +41,8 @@ mod topic_config;
 mod topics;
 
 pub use bounds::Bounds;
-pub use broker::{Broker, BrokerConfig};
+pub use broker::{Broker, BrokerConfig, Monitor};
 pub use error::BrokerError;
 pub use log::flusher::Flush;
-pub use stats::Stats;
+pub use stats::{PartitionStats, Stats};
 pub use topic_config::{Cleanup, TopicConfig};

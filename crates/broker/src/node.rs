@@ -10,8 +10,9 @@ use crate::bounds::Bounds;
 use crate::groups::coordinator::Coordinator;
 use crate::identity::Identity;
 use crate::log::flusher::Flusher;
+use crate::memory::Memory;
 use crate::offsets::Offsets;
-use crate::stats::{Counters, Stats};
+use crate::stats::{Counters, PartitionStats, Stats};
 use crate::topic_config::Overrides;
 use crate::topics::{Topic, TopicError, Topics};
 
@@ -27,6 +28,7 @@ pub(crate) struct Node {
     pub(crate) coordinator: Coordinator,
     pub(crate) flusher: Flusher,
     pub(crate) counters: Counters,
+    pub(crate) memory: Memory,
     pub(crate) bounds: Bounds,
     pub(crate) default_partitions: u32,
     pub(crate) creates_topics: bool,
@@ -65,7 +67,27 @@ impl Node {
             bytes_out_total: counters.bytes_out.get(),
             syncs_total: syncs.syncs.get(),
             syncs_failed_total: syncs.failures.get(),
+            sync_microseconds_total: syncs.microseconds.get(),
+            request_bytes: self.memory.used() as u64,
         }
+    }
+
+    pub(crate) fn partition_stats(&self) -> Vec<PartitionStats> {
+        let topics = self.topics.all();
+        let partitions = topics.iter().flat_map(|topic| {
+            topic.partitions.iter().enumerate().map(|(index, partition)| {
+                let offsets = partition.watermarks().ok();
+                PartitionStats {
+                    topic: topic.name.clone(),
+                    partition: index as i32,
+                    start_offset: offsets.map_or(0, |offsets| offsets.start),
+                    end_offset: offsets.map_or(0, |offsets| offsets.high),
+                    bytes: partition.size(),
+                    is_writable: partition.is_sound(),
+                }
+            })
+        });
+        partitions.collect()
     }
 
     /// The host and port at which this client reaches the broker.

@@ -208,8 +208,7 @@ impl Durable for Offsets {
             }
             (Arc::clone(&state.file), state.size)
         };
-        let synced = file.sync_data();
-        self.flusher.count(&synced);
+        let synced = self.flusher.timed(|| file.sync_data());
         let mut state = self.lock();
         if state.is_failed {
             return;

@@ -36,6 +36,28 @@ pub struct Stats {
     pub syncs_total: u64,
     /// Times that a log could not be made durable.
     pub syncs_failed_total: u64,
+    /// Time that making logs durable took, in microseconds.
+    pub sync_microseconds_total: u64,
+    /// Bytes of requests and responses in memory, as far as they count against their bound.
+    pub request_bytes: u64,
+}
+
+/// What there is of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionStats {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The first offset that is there.
+    pub start_offset: i64,
+    /// The high watermark.
+    pub end_offset: i64,
+    /// Bytes of the log.
+    pub bytes: u64,
+    /// False after an error on the disk, until the log is open again.
+    pub is_writable: bool,
 }
 
 /// A number that only grows.
@@ -70,4 +92,5 @@ pub(crate) struct Counters {
 pub(crate) struct SyncCounters {
     pub(crate) syncs: Counter,
     pub(crate) failures: Counter,
+    pub(crate) microseconds: Counter,
 }

@@ -2,6 +2,7 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// A broker that comes back is found again within this time. librdkafka's own bound is 10 s, during which an
 /// edge node that restarted its broker would answer nothing.
@@ -22,4 +23,9 @@ pub(crate) fn config(servers: &str) -> ClientConfig {
         .set("message.max.bytes", MAX_RECORD_BYTES.to_string())
         .set_log_level(RDKafkaLogLevel::Warning);
     config
+}
+
+/// Whether a client can't go on after this error.
+pub(crate) fn is_fatal(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }

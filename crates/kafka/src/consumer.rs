@@ -3,20 +3,20 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{
     BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
 };
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
-use wire::{Header, Record, Source};
+use wire::{Record, Source};
 
 use crate::client;
 use crate::error::KafkaError;
 use crate::ledger::{Epoch, Ledger};
+use crate::message;
 
 /// What is done is committed this often: the bound, in time, on what a crash delivers again.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
@@ -98,7 +98,7 @@ impl Consumer {
         loop {
             match self.client.recv().await {
                 Ok(message) => return Ok(self.hand_out(&message)),
-                Err(source) if is_fatal(&source) => {
+                Err(source) if client::is_fatal(&source) => {
                     return Err(KafkaError::Consumer {
                         servers: self.servers.clone(),
                         topics: self.topics.clone(),
@@ -111,25 +111,7 @@ impl Consumer {
     }
 
     fn hand_out(&self, message: &BorrowedMessage<'_>) -> Delivery {
-        let source = Source {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-        };
-        let record = Record {
-            key: message.key().map(Bytes::copy_from_slice),
-            headers: message.headers().map_or_else(Vec::new, |headers| {
-                headers
-                    .iter()
-                    .map(|header| Header {
-                        name: header.key.to_owned(),
-                        value: header.value.map(Bytes::copy_from_slice),
-                    })
-                    .collect()
-            }),
-            timestamp_ms: message.timestamp().to_millis().filter(|&at| at >= 0),
-            value: message.payload().map(Bytes::copy_from_slice),
-        };
+        let (source, record) = (message::source(message), message::record(message));
         let epoch = self.ledger().handed_out(&source.topic, source.partition, source.offset);
         Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source }
     }
@@ -184,10 +166,6 @@ impl Consumer {
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
         self.client.context().ledger.lock().expect("no holder panics")
     }
-}
-
-fn is_fatal(error: &RdKafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
 #[derive(Default)]

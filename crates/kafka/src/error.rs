@@ -35,6 +35,36 @@ pub enum KafkaError {
         /// The broker's words.
         reason: String,
     },
+    /// A topic is not there.
+    #[error(
+        "topic `{topic}` does not exist on `{servers}`; `offramp topic list` shows those that do"
+    )]
+    UnknownTopic {
+        /// Topic name.
+        topic: String,
+        /// `bootstrap.servers`.
+        servers: String,
+    },
+    /// A partition is not there.
+    #[error("topic `{topic}` has no partition {partition}; it has {count}, numbered from 0")]
+    UnknownPartition {
+        /// Topic name.
+        topic: String,
+        /// Partition number.
+        partition: i32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A broker did not do what it was asked to.
+    #[error("broker `{servers}` refuses to {what}: {reason}")]
+    Refused {
+        /// `bootstrap.servers`.
+        servers: String,
+        /// What it was asked.
+        what: String,
+        /// The broker's words.
+        reason: String,
+    },
     /// The consumer can't go on.
     #[error("consumer of `{topics}` on `{servers}` failed")]
     Consumer {

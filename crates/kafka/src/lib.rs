@@ -4,7 +4,9 @@
 //! - [`Consumer::recv`] hands out records in any number at once; [`Consumer::done`] takes them back in any
 //!   order. What is committed is the lowest offset below which every record is done, so a record that is
 //!   still being handled is delivered again after a crash, whatever finished after it.
-//! - [`admin`] creates topics and tells whether a broker answers, with errors a person can act on.
+//! - [`Reader`] reads from any place without a group, and says when there is no more.
+//! - [`admin`] creates, describes and deletes topics, tells how far groups have read and whether a broker
+//!   answers, with errors a person can act on.
 //!
 //! The only crate that links librdkafka. It knows records, not tensors, tiers or functions.
 
@@ -13,8 +15,11 @@ mod client;
 mod consumer;
 mod error;
 mod ledger;
+mod message;
 mod producer;
+mod reader;
 
 pub use consumer::{Consumer, Delivery, Ticket};
 pub use error::{KafkaError, SendError};
-pub use producer::Producer;
+pub use producer::{Confirmation, Producer};
+pub use reader::{Event, Reader, Start};

@@ -5,19 +5,22 @@
 //! to be stored all the same.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as RdHeader, OwnedHeaders};
+use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::util::Timeout;
 use wire::Record;
 
 use crate::client;
 use crate::error::{KafkaError, SendError};
 
-/// Bound on what waits in the client to be sent, in KiB. Reached, `send` waits for room.
+/// Bound on what waits in the client to be sent, in KiB. Reached, `enqueue` waits for room.
 const QUEUE_KBYTES: u32 = 32 << 10;
+/// Pause before the next look for room.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
 
 /// Sends records to the topics of one broker. Clones share one client.
 #[derive(Clone)]
@@ -42,6 +45,12 @@ impl Producer {
     /// Stores a record: key, headers, timestamp and value as they are. Returns when the broker has said that
     /// it is durable.
     pub async fn send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
+        self.enqueue(topic, record).await?.confirmed().await
+    }
+
+    /// Hands a record to the client, which sends the records of a partition in the order of these calls.
+    /// Waits while the client's queue is full.
+    pub async fn enqueue(&self, topic: &str, record: &Record) -> Result<Confirmation, SendError> {
         let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic);
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
@@ -52,20 +61,31 @@ impl Producer {
                 headers.insert(RdHeader { key: &header.name, value: header.value.as_deref() })
             }));
         }
-        let client = self.client.lock().expect("no holder panics").clone();
-        match client.send(message, Timeout::Never).await {
-            Ok(_) => Ok(()),
-            Err((source, _)) => Err(self.refused(topic, record, source)),
+        let bytes = [&record.key, &record.value].into_iter().flatten().map(Bytes::len).sum();
+        loop {
+            let client = self.client.lock().expect("no holder panics").clone();
+            match client.send_result(message) {
+                Ok(report) => {
+                    let (producer, topic) = (self.clone(), topic.to_owned());
+                    return Ok(Confirmation { producer, topic, bytes, _client: client, report });
+                }
+                Err((source, refused)) => {
+                    if source.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                        return Err(self.refused(topic, bytes, source));
+                    }
+                    message = refused;
+                    tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+                }
+            }
         }
     }
 
-    fn refused(&self, topic: &str, record: &Record, source: RdKafkaError) -> SendError {
+    fn refused(&self, topic: &str, bytes: usize, source: RdKafkaError) -> SendError {
         let code = source.rdkafka_error_code();
         if matches!(
             code,
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize)
         ) {
-            let bytes = [&record.key, &record.value].into_iter().flatten().map(Bytes::len).sum();
             return SendError::TooLarge { topic: topic.to_owned(), bytes };
         }
         let mut client = self.client.lock().expect("no holder panics");
@@ -77,6 +97,32 @@ impl Producer {
             }
         }
         SendError::Refused { topic: topic.to_owned(), source: Box::new(source) }
+    }
+}
+
+/// A record that the client has taken, and that the broker may not have yet.
+pub struct Confirmation {
+    producer: Producer,
+    topic: String,
+    /// Size of key and value.
+    bytes: usize,
+    /// The producer may meanwhile have got another client; this one has to live until it has reported.
+    _client: FutureProducer,
+    report: DeliveryFuture,
+}
+
+impl std::fmt::Debug for Confirmation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confirmation").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl Confirmation {
+    /// Returns when the broker has said that the record is durable.
+    pub async fn confirmed(self) -> Result<(), SendError> {
+        let Self { producer, topic, bytes, _client, report } = self;
+        let report = report.await.expect("only a client that is dropped cancels its reports");
+        report.map(drop).map_err(|(source, _)| producer.refused(&topic, bytes, source))
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use crate::commands::{broker, check, demo, function, init, model, train, up};
+use crate::commands::{broker, check, demo, function, init, lag, model, topic, train, up};
 
 /// Early-exit neural network inference across edge, fog and cloud.
 ///
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Up(up::Args),
     Function(function::Args),
     Broker(broker::Args),
+    Topic(topic::Args),
+    Lag(lag::Args),
     Model(model::Args),
     Train(train::Args),
 }
@@ -57,6 +59,8 @@ impl Command {
             Self::Up(args) => on_runtime(up::run(args, started)),
             Self::Function(args) => on_runtime(function::run(args)),
             Self::Broker(args) => on_runtime(broker::run(args)),
+            Self::Topic(args) => on_runtime(topic::run(args)),
+            Self::Lag(args) => on_runtime(lag::run(args)),
             Self::Model(args) => model::run(args),
             Self::Train(args) => train::run(&args),
         }

@@ -4,7 +4,9 @@ mod cli;
 mod commands;
 mod demo;
 mod logging;
+mod metrics;
 mod outcome;
+mod record_text;
 mod signals;
 mod tiers;
 
@@ -17,5 +19,9 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let cli = cli::Cli::parse();
     logging::start(cli.log.as_ref(), cli.command.default_log());
+    // Connections and partitions take a file each, and many systems start with 1024 and allow far more.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!("the number of open files stays as it is: {error}");
+    }
     outcome::exit_code(cli.command.run(started))
 }

@@ -31,7 +31,7 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Nothing is left to do if stderr is closed.
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let _ = writeln!(std::io::stderr(), "error: {}", message(&error));
     if error.chain().any(<dyn std::error::Error>::is::<ConfigError>) {
         ExitCode::from(EX_CONFIG)
     } else {
@@ -39,8 +39,34 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// The error and its causes, without those that the text before them says already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
 /// The reader of our output went away, as `head` does: not our failure.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     kind == Some(std::io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow!("no space").context("disk: no space").context("not written");
+        assert_eq!(message(&error), "not written: disk: no space");
+    }
 }

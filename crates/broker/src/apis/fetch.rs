@@ -10,11 +10,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use super::partition_in_epoch;
+use super::{Turn, partition_in_epoch};
 use crate::log::partition::{Partition, PartitionError, Watermarks};
 use crate::log::read::Oversize;
 use crate::node::Node;
@@ -23,7 +23,7 @@ use crate::protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
 
-pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify) -> FetchResponse {
+pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> FetchResponse {
     if 0 < request.session_epoch {
         let error_code = ErrorCode::FetchSessionIdNotFound;
         return FetchResponse { error_code, ..FetchResponse::default() };
@@ -46,11 +46,16 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
         tokio::select! {
             () = any_changes(&mut watches) => {}
             () = sleep_until(deadline) => break,
-            () = give_way.notified() => break,
+            () = turn.give_way.notified() => break,
             _ = stopping.wait_for(|&stopping| stopping) => break,
         }
     }
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(node.bounds.fetch_bytes);
+    // One batch is always returned, so the largest has to fit into the share.
+    let mut share = None;
+    if wanted.iter().flatten().any(Wanted::has_records) {
+        share = Some(node.memory.share(max_bytes.max(node.bounds.batch_bytes)).await);
+    }
     let mut budget = Budget { left: max_bytes, used: 0 };
     let isolation = match request.isolation_level {
         0 => Isolation::ReadUncommitted,
@@ -63,6 +68,10 @@ pub(crate) async fn fetch(node: &Node, request: FetchRequest, give_way: &Notify)
             partitions: wanted.iter().map(|wanted| wanted.read(isolation, &mut budget)).collect(),
         })
         .collect();
+    if let Some(mut share) = share {
+        share.shrink_to(budget.used);
+        turn.hold(share);
+    }
     node.counters.bytes_out.add(budget.used as u64);
     FetchResponse { responses, ..FetchResponse::default() }
 }
@@ -98,6 +107,12 @@ impl Wanted {
             offset: asked.fetch_offset,
             max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
         }
+    }
+
+    fn has_records(&self) -> bool {
+        let watermarks =
+            self.partition.as_ref().ok().and_then(|partition| partition.watermarks().ok());
+        watermarks.is_some_and(|watermarks| self.offset < watermarks.high)
     }
 
     fn watch(&self) -> Option<watch::Receiver<i64>> {

@@ -66,10 +66,14 @@ impl Flusher {
         &self.counters
     }
 
-    /// Takes note of a sync and how it went.
-    pub(crate) fn count<T, E>(&self, result: &Result<T, E>) {
+    /// Syncs, and takes note of how that went and how long it took.
+    pub(crate) fn timed<T, E>(&self, sync: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let begun = Instant::now();
+        let result = sync();
         self.counters.syncs.add(1);
         self.counters.failures.add(result.is_err().into());
+        self.counters.microseconds.add(begun.elapsed().as_micros() as u64);
+        result
     }
 
     /// Asks for a sync soon. After the thread has stopped this does nothing, and nothing is acknowledged.

@@ -280,6 +280,11 @@ impl Partition {
         Ok(log.start_offset())
     }
 
+    /// Whether records can be appended; false after an error on the disk, until the log is open again.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.lock().sound().is_ok()
+    }
+
     /// Bytes of all segments.
     pub(crate) fn size(&self) -> u64 {
         match &self.lock().health {
@@ -403,8 +408,7 @@ impl Durable for Partition {
             }
         };
         let next_offset = work.next_offset;
-        let result = work.run();
-        self.flusher.count(&result);
+        let result = self.flusher.timed(|| work.run());
         let mut state = self.lock();
         match (result, &mut state.health) {
             (Ok(sealed), Health::Sound(log)) => {

@@ -139,7 +139,10 @@ fn at(path: &Path) -> impl Fn(io::Error) -> OpenError {
 /// Makes a segment the active one: cut to its whole batches, and durable.
 fn activate(scan: Scan, path: PathBuf) -> io::Result<Active> {
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    file.set_len(u64::from(scan.extent.size))?;
+    // To set the length that a file has still marks it as written to, which makes each sync wait for the disk.
+    if file.metadata()?.len() != u64::from(scan.extent.size) {
+        file.set_len(u64::from(scan.extent.size))?;
+    }
     file.sync_all()?;
     // It may have been longer and sealed.
     remove_if_there(&seal_path(&path))?;

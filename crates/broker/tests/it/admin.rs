@@ -113,7 +113,8 @@ async fn what_has_been_kept_long_enough_goes_and_the_rest_stays() {
     }
     let reader = consumer(&place, "g", "t", &[]);
     let deadline = Instant::now() + SOON;
-    while 80_000 < place.broker.stats().log_bytes {
+    // What is promised and one segment more goes no further.
+    while 70_000 <= place.broker.stats().log_bytes {
         assert!(Instant::now() < deadline, "{:?}", place.broker.stats());
         sleep(Duration::from_millis(10)).await;
     }

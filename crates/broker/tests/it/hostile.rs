@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::frames::{frame, response};
 use crate::{Place, SOON};
@@ -163,4 +163,47 @@ async fn a_connection_beyond_the_bound_is_closed_and_leaves_room_for_the_next() 
         }
     };
     timeout(SOON, served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frame_that_trickles_in_is_closed_even_though_it_never_stops() {
+    let place = Place::with(|config| config.bounds.stalled = Duration::from_millis(400)).await;
+    let mut slow = connect(&place).await;
+    slow.write_all(&[0, 0, 1, 0]).await.unwrap();
+    let start = Instant::now();
+    let trickled = async {
+        // An error means that the broker has closed the connection.
+        while slow.write_all(&[0]).await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, trickled).await.expect("the connection is closed");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    still_serves(&place).await;
+}
+
+#[tokio::test]
+async fn large_frames_share_their_memory_and_each_gets_its_turn() {
+    const FRAME: usize = 400 * 1024;
+    let place = Place::with(|config| config.bounds.memory_bytes = 1024 * 1024).await;
+    // Each is a Produce request of the wrong shape, which closes its connection once it is whole.
+    let whole = with_body(0, 3, &vec![0xff; FRAME]);
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = connect(&place).await;
+        stream.write_all(&whole[..9000]).await.unwrap();
+        streams.push(stream);
+    }
+    let deadline = Instant::now() + SOON;
+    while place.broker.stats().request_bytes < 2 * FRAME as u64 {
+        assert!(Instant::now() < deadline, "{:?}", place.broker.stats());
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(place.broker.stats().request_bytes <= 1024 * 1024);
+    still_serves(&place).await;
+    for mut stream in streams {
+        let _ = stream.write_all(&whole[9000..]).await;
+        closes(stream).await;
+    }
+    assert_eq!(place.broker.stats().request_bytes, 0);
 }

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use broker::{Broker, BrokerConfig};
+use broker::{Broker, BrokerConfig, Flush};
 use pipeline::{DEFAULT_LISTEN, DEFAULT_LOG_DIR};
 
+use crate::metrics::Metrics;
 use crate::signals::stop_on_signal;
 
 /// Run the embedded broker alone: a single-node log that speaks the Kafka protocol.
@@ -23,6 +25,23 @@ pub(crate) struct Args {
     /// `host:port` that clients are told to connect to; needed where they reach it by another name.
     #[arg(long, env = "OFFRAMP_BROKER_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// When records are made durable: `always`, before they are acknowledged, or at most this many
+    /// milliseconds after, which a power cut may lose.
+    #[arg(long, env = "OFFRAMP_BROKER_FLUSH", default_value = "always", value_name = "always|MS", value_parser = flush)]
+    flush: Flush,
+    /// Address to serve Prometheus metrics on, at `/metrics`.
+    #[arg(long, env = "OFFRAMP_METRICS", value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+}
+
+fn flush(text: &str) -> Result<Flush, String> {
+    let interval = || text.parse().ok().filter(|ms| 0 < *ms).map(Duration::from_millis);
+    match text {
+        "always" => Ok(Flush::Always),
+        _ => interval()
+            .map(Flush::Interval)
+            .ok_or_else(|| "expected `always` or a number of milliseconds from 1 on".to_owned()),
+    }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -35,8 +54,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     let mut config = BrokerConfig::new(args.dir, args.listen);
     config.advertise = args.advertise;
+    config.flush = args.flush;
     let dir = config.dir.clone();
     let broker = Broker::start(config).await?;
+    let metrics = match args.metrics {
+        Some(address) => {
+            let mut metrics = Metrics::default();
+            metrics.broker(broker.monitor());
+            Some(metrics.serve(address).await?)
+        }
+        None => None,
+    };
     tracing::info!(
         listening = %broker.local_addr(),
         advertised = broker.advertised(),
@@ -45,5 +73,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     );
     stop.said().await;
     broker.shutdown().await?;
+    drop(metrics);
     Ok(())
 }

@@ -3,10 +3,13 @@
 #![cfg(test)]
 
 mod bad_input;
+mod broker_faults;
+mod broker_service;
 mod command_line;
 mod faults;
 mod images;
 mod paper;
 mod peers;
 mod process;
+mod topics;
 mod whole;

@@ -42,8 +42,12 @@ pub(crate) struct Service {
 impl Service {
     /// Starts the program.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            offramp(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut offramp(arguments))
+    }
+
+    /// Starts a command that runs the program.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -58,17 +62,20 @@ impl Service {
 
     /// Waits for a log line with `text`, and returns its fields (`name=value`).
     pub(crate) fn wait_for(&mut self, text: &str) -> BTreeMap<String, String> {
+        let line = self.wait_for_line(text);
+        let fields = line.split_whitespace().filter_map(|word| word.split_once('='));
+        fields.map(|(k, v)| (k.to_owned(), v.trim_matches('"').to_owned())).collect()
+    }
+
+    /// Waits for a log line with `text`.
+    pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     self.said.push(line.clone());
                     if line.contains(text) {
-                        let fields =
-                            line.split_whitespace().filter_map(|word| word.split_once('='));
-                        return fields
-                            .map(|(k, v)| (k.to_owned(), v.trim_matches('"').to_owned()))
-                            .collect();
+                        return line;
                     }
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

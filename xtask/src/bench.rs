@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, Waits};
 use crate::run;
 
 /// What is measured: the line's name, and what `benches/hop.rs` is told.
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         std::fs::remove_dir_all(&dir)?;
     }
     if only != Some("offramp") {
-        let kafka = Kafka::start()?;
+        let kafka = Kafka::start(Waits::AsShipped)?;
         let (servers, pid) = (kafka.bootstrap(), kafka.pid()?);
         settle();
         let idle = resident_mib(pid)?;

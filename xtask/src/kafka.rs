@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
             other => bail!("`{other}` is not an option of kafka; it has --port N and --dir D"),
         }
     }
-    let kafka = Kafka::start_at(port, dir.as_deref())?;
+    let kafka = Kafka::start_at(port, dir.as_deref(), Waits::Short)?;
     eprintln!("xtask: Kafka {VERSION} answers; its jars are in {}", kafka.jars().display());
     writeln!(std::io::stdout(), "{}", kafka.bootstrap())?;
     loop {
@@ -68,6 +68,22 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
             Err(RecvTimeoutError::Timeout) if parent_id() == parent => {}
             Err(RecvTimeoutError::Timeout) => return Ok(()),
             ended => return Err(kafka.failure(ended.ok())),
+        }
+    }
+}
+
+/// How long Kafka waits for what tests wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Waits {
+    AsShipped,
+    Short,
+}
+
+impl Waits {
+    fn settings(self) -> &'static str {
+        match self {
+            Self::AsShipped => "",
+            Self::Short => "group.min.session.timeout.ms=100\nlog.cleaner.backoff.ms=100\n",
         }
     }
 }
@@ -86,12 +102,12 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     /// Starts a broker on a free port, in a directory that goes with it.
-    pub(crate) fn start() -> anyhow::Result<Self> {
-        Self::start_at(None, None)
+    pub(crate) fn start(waits: Waits) -> anyhow::Result<Self> {
+        Self::start_at(None, None, waits)
     }
 
     /// A directory that was given is kept.
-    fn start_at(port: Option<u16>, dir: Option<&Path>) -> anyhow::Result<Self> {
+    fn start_at(port: Option<u16>, dir: Option<&Path>, waits: Waits) -> anyhow::Result<Self> {
         let jars = fetch()?;
         let (port, controller_port) = free_ports(port)?;
         let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -100,7 +116,7 @@ impl Kafka {
         let discard = dir.is_none().then_some(temporary.as_path());
         let dir = dir.unwrap_or(&temporary);
         std::fs::create_dir_all(dir).with_context(|| format!("`{}`", dir.display()))?;
-        let kafka = format(&jars, dir, port, controller_port)
+        let kafka = format(&jars, dir, port, controller_port, waits)
             .and_then(|properties| Self::keep(&jars, dir, discard, &properties, bootstrap));
         match (kafka, discard) {
             (Ok(kafka), _) => {
@@ -243,9 +259,14 @@ fn free_ports(given: Option<u16>) -> anyhow::Result<(u16, u16)> {
     Ok((listener.local_addr()?.port(), controller.local_addr()?.port()))
 }
 
-/// Writes the broker's settings, and formats its storage unless that was done before. What Kafka waits for by
-/// default is cut short where tests wait for it: sessions, the first rebalance, compaction.
-fn format(jars: &Path, dir: &Path, port: u16, controller: u16) -> anyhow::Result<PathBuf> {
+/// Writes the broker's settings, and formats its storage unless that was done before.
+fn format(
+    jars: &Path,
+    dir: &Path,
+    port: u16,
+    controller: u16,
+    waits: Waits,
+) -> anyhow::Result<PathBuf> {
     let data = dir.join("data");
     let properties = dir.join("server.properties");
     let settings = format!(
@@ -259,8 +280,6 @@ controller.quorum.voters=1@127.0.0.1:{controller}
 log.dirs={data}
 auto.create.topics.enable=true
 group.initial.rebalance.delay.ms=200
-group.min.session.timeout.ms=100
-log.cleaner.backoff.ms=100
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 transaction.state.log.replication.factor=1
@@ -268,8 +287,9 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-",
-        data = data.display()
+{waits}",
+        data = data.display(),
+        waits = waits.settings()
     );
     std::fs::write(&properties, settings)?;
     if !data.join("meta.properties").exists() {

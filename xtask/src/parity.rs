@@ -1,6 +1,6 @@
 //! The broker's behavioural tests, against Apache Kafka and against our own broker.
 
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, Waits};
 use crate::run;
 
 /// More than there are processors: most tests wait for a broker's clock.
@@ -8,7 +8,7 @@ const THREADS: &str = "--test-threads=8";
 
 /// Kafka first: where it fails, the test is wrong.
 pub(crate) fn test() -> anyhow::Result<()> {
-    let kafka = Kafka::start()?;
+    let kafka = Kafka::start(Waits::Short)?;
     tests(&[("OFFRAMP_PARITY_SERVERS", &kafka.bootstrap())])?;
     drop(kafka);
     tests(&[])

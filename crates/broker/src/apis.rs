@@ -25,7 +25,7 @@ use crate::memory::Share;
 use crate::node::{Client, Node};
 use crate::producers::SequenceError;
 use crate::protocol::api::{RequestHeader, respond};
-use crate::protocol::cluster::{ApiVersionsRequest, DescribeClusterRequest};
+use crate::protocol::cluster::ApiVersionsRequest;
 use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
 
@@ -66,7 +66,9 @@ pub(crate) async fn answer(
     match api {
         Api::Produce => unreachable!("the connection takes Produce apart"),
         Api::Fetch => call.with(async |request, _| fetch::fetch(node, request, turn).await).await,
-        Api::ListOffsets => call.with(async |r, _| list_offsets::list_offsets(node, &r)).await,
+        Api::ListOffsets => {
+            call.with(async |r, version| list_offsets::list_offsets(node, version, &r)).await
+        }
         Api::Metadata => {
             call.with(async |r, version| cluster::metadata(node, client, version, r).await).await
         }
@@ -106,8 +108,7 @@ pub(crate) async fn answer(
         }
         Api::InitProducerId => call.with(async |r, _| produce::init_producer_id(node, &r)).await,
         Api::DescribeCluster => {
-            call.with(async |_: DescribeClusterRequest, _| cluster::describe_cluster(node, client))
-                .await
+            call.with(async |r, _| cluster::describe_cluster(node, client, &r)).await
         }
     }
 }

@@ -5,9 +5,9 @@ use tracing::warn;
 use crate::log::batch::LEADER_EPOCH;
 use crate::node::{Client, NODE_ID, Node};
 use crate::protocol::cluster::{
-    ApiVersion, ApiVersionsResponse, Coordinator, DescribeClusterBroker, DescribeClusterResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, MetadataBroker, MetadataPartition,
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+    ApiVersion, ApiVersionsResponse, Coordinator, DescribeClusterBroker, DescribeClusterRequest,
+    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataBroker,
+    MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
 use crate::protocol::{Api, ErrorCode};
 use crate::topic_config::Overrides;
@@ -16,6 +16,9 @@ use crate::topics::{Topic, TopicError};
 /// What a coordinator may be asked for, as the protocol numbers it.
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+/// What a cluster's endpoints may be.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 /// The node that is named where there is no coordinator.
 const NOBODY: i32 = -1;
 
@@ -150,7 +153,24 @@ pub(crate) fn find_coordinator(
     }
 }
 
-pub(crate) fn describe_cluster(node: &Node, client: &Client) -> DescribeClusterResponse {
+pub(crate) fn describe_cluster(
+    node: &Node,
+    client: &Client,
+    request: &DescribeClusterRequest,
+) -> DescribeClusterResponse {
+    let refusal = match request.endpoint_type {
+        BROKERS => None,
+        CONTROLLERS => Some(ErrorCode::MismatchedEndpointType),
+        _ => Some(ErrorCode::UnsupportedEndpointType),
+    };
+    if let Some(error_code) = refusal {
+        let message = format!("endpoints of type {}: this is a broker", request.endpoint_type);
+        return DescribeClusterResponse {
+            error_code,
+            error_message: Some(message),
+            ..DescribeClusterResponse::default()
+        };
+    }
     let (host, port) = node.address_for(client);
     DescribeClusterResponse {
         cluster_id: node.identity.cluster_id.clone(),

@@ -1,7 +1,8 @@
 //! `Fetch`: waits on the high watermarks, then reads.
 //!
 //! Incremental fetch sessions are not kept: the response's session id of zero tells clients to name all their
-//! partitions each time, as they do where sessions are full.
+//! partitions each time, as they do where sessions are full. One that goes on with a session, which it must have
+//! begun elsewhere, is told that there is none.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -23,6 +24,10 @@ use crate::protocol::fetch::{
 };
 
 pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> FetchResponse {
+    if 0 < request.session_epoch {
+        let error_code = ErrorCode::FetchSessionIdNotFound;
+        return FetchResponse { error_code, ..FetchResponse::default() };
+    }
     let min_bytes = u64::try_from(request.min_bytes).unwrap_or(0);
     let asked_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = Instant::now() + asked_wait.min(node.bounds.fetch_wait);

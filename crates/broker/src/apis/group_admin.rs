@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::groups::group::Group;
+use crate::groups::group::{Group, Phase};
 use crate::groups::member::Member;
 use crate::node::Node;
 use crate::protocol::ErrorCode;
@@ -14,8 +14,8 @@ use crate::protocol::groups::{
     ListedGroup,
 };
 use crate::protocol::offsets::{
-    OffsetDeletePartitionResponse, OffsetDeleteRequest, OffsetDeleteResponse,
-    OffsetDeleteTopicResponse,
+    OffsetDeletePartition, OffsetDeletePartitionResponse, OffsetDeleteRequest,
+    OffsetDeleteResponse, OffsetDeleteTopic, OffsetDeleteTopicResponse,
 };
 
 /// The states of a group that nobody is in: with offsets, and without.
@@ -59,13 +59,15 @@ pub(crate) fn describe(node: &Node, request: DescribeGroupsRequest) -> DescribeG
     DescribeGroupsResponse { throttle_time_ms: 0, groups: groups.collect() }
 }
 
+/// What was chosen and what members subscribe to is shown while it holds, in a stable group.
 fn describe_one(group_id: &str, group: &Group) -> DescribedGroup {
-    let members = group.members().iter().map(|member| describe_member(member, group.protocol()));
+    let protocol = if group.phase() == Phase::Stable { group.protocol() } else { "" };
+    let members = group.members().iter().map(|member| describe_member(member, protocol));
     DescribedGroup {
         group_id: group_id.to_owned(),
         group_state: group.phase().name().to_owned(),
         protocol_type: group.protocol_type().to_owned(),
-        protocol_data: group.protocol().to_owned(),
+        protocol_data: protocol.to_owned(),
         members: members.collect(),
         ..DescribedGroup::default()
     }
@@ -129,20 +131,17 @@ pub(crate) async fn delete_offsets(
             Ok(removal) => removal.durable().await,
             Err(error) => Err(error),
         };
-    let error_code = match removed {
+    let outcome = |topic: &str, index: i32| match removed {
+        _ if node.topics.partition(topic, index).is_none() => ErrorCode::UnknownTopicOrPartition,
         Ok(()) => ErrorCode::None,
         Err(_) => ErrorCode::CoordinatorNotAvailable,
     };
-    let topics = request.topics.into_iter().map(|topic| OffsetDeleteTopicResponse {
-        name: topic.name,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|p| OffsetDeletePartitionResponse {
-                partition_index: p.partition_index,
-                error_code,
-            })
-            .collect(),
+    let topics = request.topics.into_iter().map(|OffsetDeleteTopic { name, partitions }| {
+        let partitions = partitions.iter().map(|&OffsetDeletePartition { partition_index }| {
+            let error_code = outcome(&name, partition_index);
+            OffsetDeletePartitionResponse { partition_index, error_code }
+        });
+        OffsetDeleteTopicResponse { partitions: partitions.collect(), name: name.clone() }
     });
     OffsetDeleteResponse { topics: topics.collect(), ..OffsetDeleteResponse::default() }
 }

@@ -25,14 +25,11 @@ pub(crate) async fn join(
         timeout_ms => timeout_ms,
     };
     let stored: usize = request.protocols.iter().map(|p| p.name.len() + p.metadata.len()).sum();
-    let refusal = if request.group_id.is_empty() {
-        Some(ErrorCode::InvalidGroupId)
-    } else if node.bounds.group_member_bytes < stored {
-        Some(ErrorCode::PolicyViolation)
-    } else {
-        None
+    let is_within_bound = || {
+        let is_over = node.bounds.group_member_bytes < stored;
+        if is_over { Err(ErrorCode::PolicyViolation) } else { Ok(()) }
     };
-    if let Some(error) = refusal {
+    if let Err(error) = check_id(&request.group_id).and_then(|()| is_within_bound()) {
         return refused(JoinRefused::because(error, &request.member_id));
     }
     let protocols = request.protocols.into_iter();
@@ -40,7 +37,8 @@ pub(crate) async fn join(
         member_id: request.member_id,
         instance_id: request.group_instance_id,
         client_id: client.id.clone(),
-        client_host: client.peer.ip().to_string(),
+        // With the slash that Kafka writes before an address it has no name for.
+        client_host: format!("/{}", client.peer.ip()),
         session_timeout: millis(request.session_timeout_ms),
         rebalance_timeout: millis(rebalance_timeout_ms),
         protocol_type: request.protocol_type,
@@ -79,6 +77,9 @@ fn refused(refusal: JoinRefused) -> JoinGroupResponse {
 }
 
 pub(crate) async fn sync(node: &Node, request: SyncGroupRequest) -> SyncGroupResponse {
+    if let Err(error_code) = check_id(&request.group_id) {
+        return SyncGroupResponse { error_code, ..SyncGroupResponse::default() };
+    }
     let largest = request.assignments.iter().map(|a| a.assignment.len()).max().unwrap_or(0);
     if node.bounds.group_member_bytes < largest {
         let error_code = ErrorCode::PolicyViolation;
@@ -114,11 +115,16 @@ pub(crate) fn heartbeat(node: &Node, request: HeartbeatRequest) -> HeartbeatResp
         instance_id: request.group_instance_id,
         generation: request.generation_id,
     };
-    let error_code = code(node.coordinator.heartbeat(&request.group_id, &caller));
+    let beaten = check_id(&request.group_id)
+        .and_then(|()| node.coordinator.heartbeat(&request.group_id, &caller));
+    let error_code = code(beaten);
     HeartbeatResponse { throttle_time_ms: 0, error_code }
 }
 
 pub(crate) fn leave(node: &Node, version: i16, request: &LeaveGroupRequest) -> LeaveGroupResponse {
+    if let Err(error_code) = check_id(&request.group_id) {
+        return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
+    }
     let leave_one = |member: LeavingMember| {
         let LeavingMember { member_id, group_instance_id, reason: _ } = member;
         let instance_id = group_instance_id.as_deref();
@@ -133,6 +139,11 @@ pub(crate) fn leave(node: &Node, version: i16, request: &LeaveGroupRequest) -> L
     }
     let members = request.members.iter().cloned().map(leave_one).collect();
     LeaveGroupResponse { members, ..LeaveGroupResponse::default() }
+}
+
+/// A group of members has a name; offsets alone may be committed without one.
+fn check_id(group_id: &str) -> Result<(), ErrorCode> {
+    if group_id.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
 }
 
 fn code(result: Result<(), ErrorCode>) -> ErrorCode {

@@ -4,6 +4,7 @@ use super::partition_in_epoch;
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::Node;
+use crate::protocol::ErrorCode;
 use crate::protocol::fetch::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
@@ -12,22 +13,35 @@ use crate::protocol::fetch::{
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const NEWEST_RECORD: i64 = -3;
+/// The first version that may ask for it.
+const NEWEST_RECORD_SINCE: i16 = 7;
 
-pub(crate) fn list_offsets(node: &Node, request: &ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) fn list_offsets(
+    node: &Node,
+    version: i16,
+    request: &ListOffsetsRequest,
+) -> ListOffsetsResponse {
+    let list = |topic: &str, asked| list(node, version, topic, asked);
     let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
         name: topic.name.clone(),
-        partitions: topic.partitions.iter().map(|asked| list(node, &topic.name, asked)).collect(),
+        partitions: topic.partitions.iter().map(|asked| list(&topic.name, asked)).collect(),
     });
     ListOffsetsResponse { throttle_time_ms: 0, topics: topics.collect() }
 }
 
-fn list(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPartitionResponse {
+fn list(
+    node: &Node,
+    version: i16,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> ListOffsetsPartitionResponse {
     let mut response = ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         ..ListOffsetsPartitionResponse::default()
     };
     let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
     let found = partition_in_epoch(node, topic, index, epoch)
+        .and_then(|partition| check_meaning(version, asked.timestamp).map(|()| partition))
         .and_then(|partition| find(&partition, asked.timestamp).map_err(|error| error.code()));
     match found {
         Ok(Some((offset, timestamp))) => {
@@ -39,6 +53,15 @@ fn list(node: &Node, topic: &str, asked: &ListOffsetsPartition) -> ListOffsetsPa
         Err(error_code) => response.error_code = error_code,
     }
     response
+}
+
+/// Times are not negative; what is has a meaning, which depends on the version.
+fn check_meaning(version: i16, timestamp: i64) -> Result<(), ErrorCode> {
+    match timestamp {
+        0.. | LATEST | EARLIEST => Ok(()),
+        NEWEST_RECORD if NEWEST_RECORD_SINCE <= version => Ok(()),
+        _ => Err(ErrorCode::UnsupportedVersion),
+    }
 }
 
 fn find(partition: &Partition, timestamp: i64) -> Result<Option<(i64, i64)>, PartitionError> {

@@ -25,7 +25,7 @@ pub(crate) async fn commit(node: &Node, request: OffsetCommitRequest) -> OffsetC
     let (has, groups) = node.offsets.counts(&request.group_id);
     let is_over_bound =
         node.bounds.group_offsets < has.max(asked) || has == 0 && node.bounds.groups <= groups;
-    let refusal = match node.coordinator.check_commit(&request.group_id, &caller) {
+    let refusal = match node.coordinator.check_commit(&request.group_id, &caller, 0 < has) {
         Err(error) => error,
         Ok(()) if is_over_bound => ErrorCode::PolicyViolation,
         Ok(()) => ErrorCode::None,

@@ -197,6 +197,9 @@ pub(crate) fn init_producer_id(
     if request.transactional_id.is_some() {
         return refused(ErrorCode::TransactionalIdAuthorizationFailed);
     }
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return refused(ErrorCode::InvalidRequest);
+    }
     match node.identity.new_producer_id() {
         Ok(producer_id) => {
             InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }

@@ -62,7 +62,8 @@ impl Coordinator {
             }
             let (sender, receiver) = oneshot::channel();
             let ticket = state.wait(Waiting::Join(sender));
-            let new_id = format!("{}-{}", join.client_id, Uuid::new_v4());
+            let named = join.instance_id.as_ref().unwrap_or(&join.client_id);
+            let new_id = format!("{named}-{}", Uuid::new_v4());
             self.change(&mut state, group_id, |group, now| group.join(join, new_id, ticket, now));
             receiver
         };
@@ -102,13 +103,20 @@ impl Coordinator {
             .unwrap_or(Err(ErrorCode::UnknownMemberId))
     }
 
-    /// Whether a commit from this caller counts. A group without members takes those of outsiders.
-    pub(crate) fn check_commit(&self, group_id: &str, caller: &Caller) -> Result<(), ErrorCode> {
+    /// Whether a commit from this caller counts. A group without members takes those of outsiders; a caller
+    /// that believes to be a member is told that it is none, or, where the group has no offsets either, that
+    /// there is no such group.
+    pub(crate) fn check_commit(
+        &self,
+        group_id: &str,
+        caller: &Caller,
+        has_offsets: bool,
+    ) -> Result<(), ErrorCode> {
         let mut state = self.lock();
         self.change(&mut state, group_id, |group, now| group.check_commit(caller, now)).unwrap_or(
             match caller.generation {
-                ..0 if caller.member_id.is_empty() => Ok(()),
-                ..0 => Err(ErrorCode::UnknownMemberId),
+                ..0 => Ok(()),
+                _ if has_offsets => Err(ErrorCode::UnknownMemberId),
                 _ => Err(ErrorCode::IllegalGeneration),
             },
         )

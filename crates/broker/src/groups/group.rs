@@ -294,10 +294,16 @@ impl Group {
 
     /// Calls everyone to join, unless they were called already.
     fn prepare(&mut self, now: Instant) {
-        let settles_at = match self.phase {
+        let (settles_at, ends_at) = match self.phase {
             Phase::PreparingRebalance { .. } => return,
-            Phase::Empty => now + self.policy.initial_rebalance_delay,
-            Phase::CompletingRebalance { .. } | Phase::Stable => now,
+            // Nobody is missing from such a group but those who have been invited, and who may never come.
+            Phase::Empty => {
+                let settles_at = now + self.policy.initial_rebalance_delay;
+                (settles_at, settles_at)
+            }
+            Phase::CompletingRebalance { .. } | Phase::Stable => {
+                (now, now + self.rebalance_timeout())
+            }
         };
         for member in &mut self.members {
             member.assignment = Bytes::new();
@@ -306,8 +312,7 @@ impl Group {
                 self.replies.push(Reply::Sync(ticket, Err(ErrorCode::RebalanceInProgress)));
             }
         }
-        let ends_at = now + self.rebalance_timeout();
-        self.phase = Phase::PreparingRebalance { settles_at, ends_at: ends_at.max(settles_at) };
+        self.phase = Phase::PreparingRebalance { settles_at, ends_at };
     }
 
     fn rebalance_timeout(&self) -> Duration {
@@ -454,10 +459,9 @@ impl Group {
 
     /// Whether a commit from this caller counts.
     pub(crate) fn check_commit(&mut self, caller: &Caller, now: Instant) -> Result<(), ErrorCode> {
-        let is_outsider = caller.generation < 0 && caller.member_id.is_empty();
-        if is_outsider {
-            // Someone who assigns partitions by hand, which only an unused group allows.
-            return if self.members.is_empty() { Ok(()) } else { Err(ErrorCode::UnknownMemberId) };
+        // Someone who assigns partitions by hand, which only an unused group allows.
+        if caller.generation < 0 && self.members.is_empty() {
+            return Ok(());
         }
         let position = self.check(caller)?;
         self.members[position].heard(now);

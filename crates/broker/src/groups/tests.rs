@@ -241,8 +241,9 @@ fn an_invitation_nobody_takes_up_is_forgotten() {
     let mut scene = Scene::new();
     scene.send_join(Join { takes_id_first: true, ..join("") });
     let other = scene.send_join(join(""));
-    scene.pass(SESSION);
+    scene.pass(DELAY);
     assert_eq!(scene.joined(other).unwrap().members.len(), 1);
+    scene.pass(SESSION);
     let late = scene.send_join(join("m1"));
     assert_eq!(scene.joined(late), Err(ErrorCode::UnknownMemberId));
 }

@@ -1,9 +1,9 @@
 //! `ApiVersions`, `Metadata`, `FindCoordinator` and `DescribeCluster`.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use kafka_protocol::error::ResponseError::{
-    self, InvalidRequest, InvalidTopicException, UnknownTopicId, UnknownTopicOrPartition,
-    UnsupportedVersion,
+    self, InvalidRequest, InvalidTopicException, MismatchedEndpointType, UnknownTopicId,
+    UnknownTopicOrPartition, UnsupportedEndpointType, UnsupportedVersion,
 };
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
@@ -201,4 +201,25 @@ async fn the_cluster_is_one_broker_that_controls_itself() {
     assert!(!cluster.cluster_id.is_empty() && broker.rack.is_none());
     assert_eq!((cluster.controller_id, cluster.endpoint_type), (broker.broker_id, 1));
     assert_eq!(cluster.cluster_authorized_operations, i32::MIN);
+    for (endpoint_type, expected) in [(2, MismatchedEndpointType), (9, UnsupportedEndpointType)] {
+        let request = DescribeClusterRequest::default().with_endpoint_type(endpoint_type);
+        let refused = connection.call(1, &request).await;
+        assert_eq!(outcome(refused.error_code), Err(expected));
+        assert_eq!((refused.controller_id.0, refused.brokers.len()), (-1, 0));
+    }
+}
+
+#[tokio::test]
+async fn apis_and_versions_nobody_speaks_close_the_connection() {
+    let peer = Peer::new().await;
+    let (metadata, produce, fetch) = (3, 0, 1);
+    for (key, version) in [(metadata, 99), (produce, 2), (fetch, 3), (999, 0), (-1, 0)] {
+        let mut frame = BytesMut::new();
+        frame.put_i32(10);
+        frame.put_i16(key);
+        frame.put_i16(version);
+        frame.put_i32(1);
+        frame.put_i16(-1);
+        assert!(peer.connect().await.closes(&frame).await, "{key} {version}");
+    }
 }

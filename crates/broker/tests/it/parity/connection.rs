@@ -14,12 +14,13 @@ use kafka_protocol::messages::{
     ListOffsetsRequest, OffsetFetchRequest, ProduceRequest, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
 use super::batch::{Batch, Read, records};
 use super::{eventually, group_id, outcome, text, topic_name, unique};
+use crate::SOON;
 use crate::frames::{frame, response};
 
 pub(super) const LATEST: i64 = -1;
@@ -53,9 +54,16 @@ impl Connection {
         response(&mut self.stream).await
     }
 
+    /// Whether a frame is answered by closing the connection.
+    pub(super) async fn closes(mut self, frame: &[u8]) -> bool {
+        self.stream.write_all(frame).await.unwrap();
+        let read = timeout(SOON, self.stream.read(&mut [0])).await;
+        matches!(read.expect("an answer in time"), Ok(0) | Err(_))
+    }
+
     /// Whether no answer comes in this time.
     pub(super) async fn is_silent(&self, time: Duration) -> bool {
-        timeout(time, self.stream.readable()).await.is_err()
+        timeout(time, self.stream.peek(&mut [0])).await.is_err()
     }
 
     /// The answer to the request that was sent last.

@@ -1,15 +1,15 @@
 //! `Fetch`: how much comes back, when, and what is said where nothing can.
 
 use kafka_protocol::error::ResponseError::{
-    OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition,
+    FetchSessionIdNotFound, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition,
 };
-use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::{DeleteTopicsRequest, FetchRequest};
 use tokio::time::{Duration, Instant};
 
 use super::batch::{Batch, records};
 use super::connection::fetch_request;
 use super::records::delete_before;
-use super::{Peer, outcome, unique};
+use super::{Peer, outcome, topic_name, unique};
 use crate::SOON;
 
 #[tokio::test]
@@ -219,4 +219,44 @@ async fn an_epoch_that_has_not_come_yet_is_unknown() {
         let fetched = connection.call(12, &request).await.responses[0].partitions[0].clone();
         assert_eq!(outcome(fetched.error_code), expected, "{epoch}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_has_begun_does_not_go_on() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let topic = connection.topic(1, &[]).await;
+    for (id, epoch, expected) in [
+        (0, -1, Ok(())),
+        (123, -1, Ok(())),
+        (123, 1, Err(FetchSessionIdNotFound)),
+        (0, 1, Err(FetchSessionIdNotFound)),
+    ] {
+        let request = fetch_request(&[(&topic, 0, 0, 1000)])
+            .with_session_id(id)
+            .with_session_epoch(epoch)
+            .with_max_wait_ms(100);
+        let response = connection.call(12, &request).await;
+        assert_eq!(outcome(response.error_code), expected, "{id} {epoch}");
+        let partitions = usize::from(expected.is_ok());
+        assert_eq!((response.session_id, response.responses.len()), (0, partitions));
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_hears_that_its_topic_is_deleted() {
+    let peer = Peer::new().await;
+    let (mut waiting, mut other) = (peer.connect().await, peer.connect().await);
+    let topic = other.topic(1, &[]).await;
+    let request = fetch_request(&[(&topic, 0, 0, 1000)]).with_max_wait_ms(20_000);
+    waiting.send(12, &request).await;
+    assert!(waiting.is_silent(Duration::from_millis(50)).await);
+    let delete = DeleteTopicsRequest::default()
+        .with_topic_names(vec![topic_name(&topic)])
+        .with_timeout_ms(10_000);
+    assert_eq!(other.call(5, &delete).await.responses[0].error_code, 0);
+    let start = Instant::now();
+    let fetched = waiting.receive::<FetchRequest>(12).await.responses[0].partitions[0].clone();
+    assert_eq!(outcome(fetched.error_code), Err(UnknownTopicOrPartition));
+    assert!(start.elapsed() < SOON / 4);
 }

@@ -1,6 +1,8 @@
 //! `ListOffsets`: the start, the end, and offsets by time.
 
-use kafka_protocol::error::ResponseError::{UnknownLeaderEpoch, UnknownTopicOrPartition};
+use kafka_protocol::error::ResponseError::{
+    UnknownLeaderEpoch, UnknownTopicOrPartition, UnsupportedVersion,
+};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{BrokerId, ListOffsetsRequest};
 
@@ -64,6 +66,21 @@ async fn the_newest_record_is_the_first_of_its_time_wherever_it_lies() {
         connection.append(&topic, &Batch::of(&["a", "b"]).stamped(&stamps)).await;
     }
     assert_eq!(list(&mut connection, &topic, NEWEST).await, (2, base + 50, 0));
+}
+
+#[tokio::test]
+async fn times_that_mean_nothing_in_a_version_are_refused() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let topic = connection.topic(1, &[]).await;
+    for (version, time) in [(7, -4), (7, -5), (7, -100), (6, NEWEST), (1, NEWEST)] {
+        let mut request = request(&topic, 0, -1);
+        request.topics[0].partitions[0].timestamp = time;
+        let listed = connection.call(version, &request).await;
+        let listed = &listed.topics[0].partitions[0];
+        assert_eq!(outcome(listed.error_code), Err(UnsupportedVersion), "{version} {time}");
+        assert_eq!((listed.offset, listed.timestamp), (-1, -1));
+    }
 }
 
 fn request(topic: &str, partition: i32, epoch: i32) -> ListOffsetsRequest {

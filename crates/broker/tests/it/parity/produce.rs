@@ -3,7 +3,8 @@
 use bytes::{BufMut, Bytes};
 use kafka_protocol::error::ResponseError::{
     self, CoordinatorLoadInProgress, CorruptMessage, InvalidProducerEpoch, InvalidRecord,
-    InvalidRequiredAcks, MessageTooLarge, OutOfOrderSequenceNumber, UnknownTopicOrPartition,
+    InvalidRequest, InvalidRequiredAcks, MessageTooLarge, OutOfOrderSequenceNumber,
+    UnknownTopicOrPartition,
 };
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 
@@ -150,6 +151,17 @@ async fn producers_get_ids_of_their_own() {
     let mut connection = peer.connect().await;
     let (first, second) = (producer_id(&mut connection).await, producer_id(&mut connection).await);
     assert!(0 <= first && 0 <= second && first != second, "{first} {second}");
+    // An id without an epoch, or the other way round, is half of one.
+    for (id, epoch) in [(first, -1), (-1, 0)] {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(60_000)
+            .with_producer_id(id.into())
+            .with_producer_epoch(epoch);
+        let refused = connection.call(4, &request).await;
+        assert_eq!(outcome(refused.error_code), Err(InvalidRequest), "{id} {epoch}");
+        assert_eq!((refused.producer_id.0, refused.producer_epoch), (-1, -1));
+    }
 }
 
 #[tokio::test]

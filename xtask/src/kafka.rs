@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Gets the broker's command as arguments; what it throws away is in `$1`, and standard input says how long.
 /// The broker is killed, not asked: nobody reads what a graceful end would leave.
-const KEEPER: &str = r#"
+pub(crate) const KEEPER: &str = r#"
 discard=$1; shift
 exec 3<&0
 "$@" </dev/null 3<&- & broker=$!
@@ -310,7 +310,7 @@ share.coordinator.state.topic.min.isr=1
 }
 
 /// The folder of Kafka's jars, filled if need be.
-fn fetch() -> anyhow::Result<PathBuf> {
+pub(crate) fn fetch() -> anyhow::Result<PathBuf> {
     run::installed("java", "-version", "default-jre-headless")?;
     let dir = run::root().join("target").join("peers").join("kafka");
     let (jars, fetched, pom) = (dir.join("jars"), dir.join("fetched"), pom());

@@ -1,6 +1,7 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `faults`, `kafka`, `bench`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `kafka`, `bench`.
 
 mod bench;
+mod clients;
 mod faults;
 mod kafka;
 mod parity;
@@ -12,13 +13,14 @@ use anyhow::bail;
 
 const USAGE: &str = "usage: cargo xtask TASK
 
-  ci      all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
-  tidy    the dependency invariants of ARCHITECTURE.md, dead files, file sizes
-  peers   tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
-  parity  the broker's behavioural tests, against Apache Kafka and against ours
-  faults  the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
-  kafka   Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
-  bench   the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
+  ci       all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
+  tidy     the dependency invariants of ARCHITECTURE.md, dead files, file sizes
+  peers    tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
+  parity   the broker's behavioural tests, against Apache Kafka and against ours
+  clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
+  faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
+  bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +29,7 @@ fn main() -> anyhow::Result<()> {
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
         ["parity"] => parity::test(),
+        ["clients", arguments @ ..] => clients::test(arguments),
         ["faults"] => faults::test(),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),

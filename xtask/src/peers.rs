@@ -51,7 +51,7 @@ fn keras() -> anyhow::Result<()> {
 }
 
 /// The interpreter of a virtual environment with these packages.
-fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+pub(crate) fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let dir = run::root().join("target").join("peers").join(name);
     let python = dir.join("bin").join("python");
     let wanted = packages.join("\n");
@@ -59,9 +59,10 @@ fn venv(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     if std::fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
+    run::installed("python3", "-cimport venv, ensurepip", "python3-venv")?;
     let dir = path(&dir)?;
     run::program("python3", &["-m", "venv", "--clear", dir])
-        .context("a Python virtual environment could not be made; install python3-venv")?;
+        .context("a Python virtual environment could not be made")?;
     let mut arguments = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     arguments.extend(packages);
     run::program(path(&python)?, &arguments)

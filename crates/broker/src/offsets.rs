@@ -5,7 +5,7 @@
 //! entry         group:string topic:string partition:i32 offset:i64 leader_epoch:i32 metadata:string at_ms:i64
 //! ```
 //!
-//! The last entry of a group's partition counts; offset -1 takes it away. A commit is acknowledged once it is
+//! The last entry of a group's partition counts; offset -1 at time 0 takes it away. A commit is acknowledged once it is
 //! synced. When half of the file is out of date it is written anew, which never loses an entry: the new file
 //! replaces the old one in one step. As with records, a failed sync is not repeated: the file is read again,
 //! cut back to what was durable.
@@ -36,6 +36,11 @@ pub(crate) struct Committed {
     pub(crate) metadata: String,
     /// Milliseconds since the epoch.
     pub(crate) at_ms: i64,
+}
+
+impl Committed {
+    /// Takes away what was committed. Clients may commit any offset, but not at this time.
+    const GONE: Self = Self { offset: -1, leader_epoch: -1, metadata: String::new(), at_ms: 0 };
 }
 
 /// Offsets by topic and partition.
@@ -127,11 +132,10 @@ impl Offsets {
         &self,
         is_removed: impl Fn(&str, &(String, i32), &Committed) -> bool,
     ) -> Result<PendingCommit, OffsetsUnavailable> {
-        let gone = Committed { offset: -1, leader_epoch: -1, metadata: String::new(), at_ms: 0 };
         let mut entries = Vec::new();
         for (group, offsets) in &self.lock().groups {
             for (at, _) in offsets.iter().filter(|(at, offset)| is_removed(group, at, offset)) {
-                entries.push((group.clone(), at.clone(), gone.clone()));
+                entries.push((group.clone(), at.clone(), Committed::GONE));
             }
         }
         self.write(entries)
@@ -277,7 +281,7 @@ impl State {
         if let Some(old) = offsets.remove(&at) {
             self.live -= size(&at, &old);
         }
-        if 0 <= committed.offset {
+        if committed != Committed::GONE {
             self.live += size(&at, &committed);
             offsets.insert(at, committed);
         }

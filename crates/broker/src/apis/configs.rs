@@ -64,7 +64,7 @@ pub(crate) fn describe_values(
     overrides: Option<&Overrides>,
 ) -> Vec<DescribedConfig> {
     let describe = |key: Key| DescribedConfig {
-        name: key.name().to_owned(),
+        name: overrides.map_or_else(|| broker_name(key), |_| key.name()).to_owned(),
         value: Some(key.value(config)),
         read_only: overrides.is_none(),
         config_source: match overrides {
@@ -75,6 +75,21 @@ pub(crate) fn describe_values(
         ..DescribedConfig::default()
     };
     Key::ALL.map(describe).into()
+}
+
+/// What Kafka calls a broker's default for a topic's setting.
+fn broker_name(key: Key) -> &'static str {
+    match key {
+        Key::CleanupPolicy => "log.cleanup.policy",
+        Key::RetentionMs => "log.retention.ms",
+        Key::RetentionBytes => "log.retention.bytes",
+        Key::SegmentBytes => "log.segment.bytes",
+        Key::SegmentMs => "log.roll.ms",
+        Key::MaxMessageBytes => "message.max.bytes",
+        Key::DeleteRetentionMs => "log.cleaner.delete.retention.ms",
+        Key::MinCompactionLagMs => "log.cleaner.min.compaction.lag.ms",
+        Key::MinCleanableDirtyRatio => "log.cleaner.min.cleanable.ratio",
+    }
 }
 
 /// Settings given with a topic that is created.

@@ -60,6 +60,18 @@ async fn settings_are_kept_over_restarts_and_can_be_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_brokers_settings_have_kafkas_names() {
+    let place = Place::new().await;
+    let resource = ResourceSpecifier::Broker(1);
+    let admin = admin(&place);
+    let described = admin.describe_configs([&resource], &AdminOptions::new()).await.unwrap();
+    let described = described[0].as_ref().unwrap().entry_map();
+    let value = |name| described.get(name).and_then(|entry| entry.value.as_deref());
+    assert_eq!(value("log.retention.ms"), Some("604800000"));
+    assert_eq!(value("retention.ms"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_can_grow_and_not_shrink() {
     let place = Place::new().await;
     let admin = admin(&place);

@@ -5,9 +5,14 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, MetadataRequest,
-    MetadataResponse, RequestHeader, TopicName,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, GroupId,
+    MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetFetchRequest, OffsetFetchResponse, RequestHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,6 +116,39 @@ async fn asking_for_a_topic_creates_it_where_the_client_allows_it() {
         let (_, mut body) = response(&mut stream).await;
         let topics = MetadataResponse::decode(&mut body, 8).unwrap().topics;
         assert_eq!((topics[0].error_code, topics[0].partitions.len()), expected);
+    }
+}
+
+/// kafkajs commits -2, the beginning, for a group whose offset lies before the start of the log.
+#[tokio::test]
+async fn a_negative_offset_is_committed_and_kept() {
+    const VERSION: i16 = 5;
+    let mut place = Place::new().await;
+    place.broker.create_topic("t", 1).await.unwrap();
+    let group = GroupId(StrBytes::from_static_str("g"));
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(-2);
+    let topic = OffsetCommitRequestTopic::default().with_name(name("t"));
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic.with_partitions(vec![partition])]);
+    let topic = OffsetFetchRequestTopic::default().with_name(name("t"));
+    let fetch = OffsetFetchRequest::default()
+        .with_group_id(group)
+        .with_topics(Some(vec![topic.with_partition_indexes(vec![0])]));
+
+    let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
+    stream.write_all(&frame(ApiKey::OffsetCommit, VERSION, 1, &commit)).await.unwrap();
+    let (_, mut body) = response(&mut stream).await;
+    let committed = OffsetCommitResponse::decode(&mut body, VERSION).unwrap();
+    assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
+        stream.write_all(&frame(ApiKey::OffsetFetch, VERSION, 2, &fetch)).await.unwrap();
+        let (_, mut body) = response(&mut stream).await;
+        let fetched = OffsetFetchResponse::decode(&mut body, VERSION).unwrap();
+        assert_eq!(fetched.topics[0].partitions[0].committed_offset, -2);
+        place = place.restarted().await;
     }
 }
 

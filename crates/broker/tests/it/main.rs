@@ -7,6 +7,7 @@ mod clients;
 mod frames;
 mod hostile;
 mod lifecycle;
+mod matrix;
 mod parity;
 
 use std::time::Duration;

@@ -252,7 +252,7 @@ impl Flight {
     async fn landed(&mut self) -> Option<Vec<Ticket>> {
         let Landed { done, freed, failed } =
             self.tasks.join_next().await?.expect("a call does not panic");
-        done.iter().for_each(|_| self.lanes.finished());
+        self.lanes.finished(done.len());
         let starting = freed.iter().filter_map(|lane| self.lanes.freed(lane)).collect();
         self.start(starting);
         for records in failed {

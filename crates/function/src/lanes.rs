@@ -47,9 +47,9 @@ impl<K: Hash + Eq + Clone, T> Lanes<K, T> {
         })
     }
 
-    /// Takes note that an item is finished, whatever its lane.
-    pub(crate) fn finished(&mut self) {
-        self.outstanding -= 1;
+    /// Takes note that so many items are finished, whatever their lanes.
+    pub(crate) fn finished(&mut self, count: usize) {
+        self.outstanding -= count;
     }
 
     /// Takes note that nothing is under way in a lane any more. Returns the next of it, which may start.
@@ -75,12 +75,12 @@ mod tests {
         assert_eq!(lanes.admit(Some(&'a'), 4), None);
         assert_eq!(lanes.admit(None, 5), Some(5));
         assert_eq!(lanes.outstanding(), 5);
-        lanes.finished();
+        lanes.finished(1);
         assert_eq!(lanes.freed(&'a'), Some(2));
         assert_eq!(lanes.freed(&'b'), None);
         assert_eq!(lanes.freed(&'a'), Some(4));
         assert_eq!(lanes.freed(&'a'), None);
-        (0..4).for_each(|_| lanes.finished());
+        lanes.finished(4);
         assert_eq!((lanes.outstanding(), lanes.waiting.len()), (0, 0));
         assert_eq!(lanes.admit(Some(&'a'), 7), Some(7));
     }

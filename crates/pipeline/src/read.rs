@@ -169,7 +169,7 @@ fn tier(
         exit.finish();
     }
     let topic =
-        |key: &'static str| topic(&table, key, &servers, format!("{pipeline}.{name}-{key}"));
+        |key: &'static str| topic(&table, key, &servers, &format!("{pipeline}.{name}-{key}"));
     let (input, samples) = topic("input");
     let features = table.parsed("features", FEATURES).filter(|features| {
         let is_one = Encoding::OF_FEATURES.contains(features);
@@ -241,7 +241,7 @@ fn topic(
     table: &Table<'_, '_>,
     key: &'static str,
     tier: &Servers,
-    default: String,
+    default: &str,
 ) -> (Topic, Samples) {
     let Some(table) = table.table(key, "a table as { topic = \"name\" }") else {
         let topic = Topic { servers: tier.clone(), name: default.replace('_', "-") };

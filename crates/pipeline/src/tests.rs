@@ -57,7 +57,9 @@ fn every_key_has_its_effect() {
         model = "edge.onnx"
         exit = { criterion = "max-softmax", threshold = 1 }
         bootstrap_servers = "edge-0:9092, edge-1:9093"
-        input = { topic = "in" }
+        input = { topic = "in", encoding = "u8", shape = [28, 28] }
+        features = "int8"
+        order = "partition"
         output = { topic = "out", bootstrap_servers = "embedded" }
         dead_letter = { topic = "dead" }
         in_flight = 7
@@ -72,6 +74,8 @@ fn every_key_has_its_effect() {
         "#,
     );
     let edge = &pipeline.tiers[0];
+    assert_eq!((edge.encoding, edge.features), (Encoding::U8, Encoding::Int8));
+    assert_eq!((edge.shape.as_deref(), edge.order), (Some(&[28, 28][..]), Order::Partition));
     let remote = Servers::Bootstrap("edge-0:9092, edge-1:9093".into());
     assert_eq!(edge.criterion, Some(ExitCriterion::MaxSoftmax));
     assert_eq!(edge.threshold, Some(1.0));
@@ -165,4 +169,33 @@ fn a_broker_that_no_tier_uses_is_a_contradiction() {
          bootstrap_servers = \"kafka:9092\"\n"
     ), "1 problem
   line 3: `broker` describes the embedded broker, but no tier's `bootstrap_servers` is \"embedded\"");
+}
+
+#[test]
+fn what_cannot_be_written_or_read_is_named() {
+    let problems = problems(
+        r#"
+        [pipeline]
+        name = "p"
+        [[tier]]
+        name = "edge"
+        model = "edge.onnx"
+        input = { encoding = "floats", shape = [28, 0] }
+        features = "u8"
+        order = "time"
+        [[tier]]
+        name = "cloud"
+        model = "cloud.onnx"
+        features = "f16"
+        "#,
+    );
+    for expected in [
+        "`encoding` is \"floats\", expected one of json, u8",
+        "`shape` is a list, expected the lengths of 1 to 8 dimensions, as [28, 28]",
+        "`features` is \"u8\", expected \"json\", \"f32\", \"f16\" or \"int8\"",
+        "`order` is \"time\", expected \"key\", \"partition\" or \"none\"",
+        "`features` is set, but the last tier forwards none: remove it",
+    ] {
+        assert!(problems.contains(expected), "no `{expected}` in:\n{problems}");
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::kafka::{KEEPER, Kafka};
+use crate::kafka::{KEEPER, Kafka, Waits};
 use crate::run;
 
 /// It starts in milliseconds, and several times that beside a build.
@@ -43,7 +43,7 @@ impl Broker {
         match against {
             Against::Ours => Ours::start(&logs.join("broker.log")).map(Self::Ours),
             Against::Kafka => {
-                let kafka = Kafka::start()?;
+                let kafka = Kafka::start(Waits::Short)?;
                 Ok(Self::Kafka { address: kafka.bootstrap(), _kafka: kafka })
             }
         }

@@ -33,6 +33,17 @@ pub(crate) fn load_sub_models(pipeline: &Pipeline) -> anyhow::Result<Vec<SubMode
             Some(format!("tier `{}`: {:#}", tier.name, anyhow!(error.to_string())))
         })
         .collect();
+    for (tier, sub_model) in pipeline.tiers.iter().zip(&loaded) {
+        if let (Some(shape), Ok(sub_model)) = (&tier.shape, sub_model)
+            && !sub_model.accepts(shape)
+        {
+            problems.push(format!(
+                "tier `{}`: `shape` is {shape:?}, expected {:?} as its sub-model takes",
+                tier.name,
+                sub_model.input_shape()
+            ));
+        }
+    }
     for at in 1..loaded.len() {
         if let (Ok(lower), Ok(upper)) = (&loaded[at - 1], &loaded[at]) {
             problems

@@ -57,6 +57,10 @@ fn models_that_are_missing_corrupt_or_do_not_fit_are_named() {
         78,
         &["tier `fog`: its sub-model takes [28, 28", "features of tier `edge`"],
     );
+    let text = std::fs::read_to_string(file).unwrap();
+    let shaped = text.replace("# in_flight = 256", "input = { encoding = \"u8\", shape = [10] } #");
+    std::fs::write(file, shaped).unwrap();
+    check(&["check", file], 78, &["tier `edge`: `shape` is [10], expected [28, 28"]);
     check(&["init", dir.path().to_str().unwrap()], 78, &["offramp.toml", "already there"]);
 }
 

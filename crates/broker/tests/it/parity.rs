@@ -31,7 +31,6 @@
 //! | shares in `DescribeGroups` during a rebalance | the last ones | none | they hold no more |
 //! | a static member that comes back with another subscription | unnoticed | a rebalance | see `groups::group` |
 //! | `OffsetDelete` in a group of consumers | 86, by subscription | 68 | see `apis::group_admin` |
-//! | negative offsets | committed | refused with 1 | -1 is how an offset is taken away; see `offsets` |
 //! | shortest session | a setting, 6 s by default | above 0 | tests and hand-offs want short ones |
 //! | a fetch with a request behind it | waits | is answered early | see `connection` |
 //! | requests of a client that has gone | are done | may be dropped | nobody hears the answer |

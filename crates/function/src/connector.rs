@@ -294,7 +294,7 @@ impl Calls {
     async fn carry_all(&self, records: Vec<(Admitted, Failure)>) -> Landed {
         let mut landed = Landed { done: Vec::new(), freed: HashSet::new(), failed: Vec::new() };
         for ((delivery, lane), failure) in records {
-            let Delivery { record, source, ticket } = delivery;
+            let Delivery { record, source, ticket, .. } = delivery;
             let fate = self.carry(&record, &source, failure).await;
             self.counters.met(fate);
             landed.done.push(ticket);

@@ -2,18 +2,20 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use kafka::Delivery;
 use model::{Decision, Exit, Rows, SubModel, confidence, decide};
 use pipeline::Scale;
-use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header};
+use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::funnel::{Funnel, Sending};
 use crate::http::client::HttpFunction;
 use crate::pool::Pool;
+use crate::uplink::{Rising, Uplink};
 
 /// A sub-model, its instances, and where its results go.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub struct Settings {
     pub encoding: Encoding,
     /// How features are written.
     pub features: Encoding,
+    /// Whether a sample is answered here when it can't be forwarded because the next tier is away. Takes
+    /// effect where answers have a destination.
+    pub answer_here: bool,
 }
 
 /// Where a result goes.
@@ -51,15 +56,50 @@ pub enum Destination {
     Funnel(Funnel),
     /// To a funnel over HTTP.
     Url(HttpFunction),
+    /// Up to a next tier whose broker may be away.
+    Uplink(Uplink),
 }
 
 impl Destination {
-    async fn send(&self, record: &Record) -> Result<(), Failure> {
+    /// Starts to deliver a record, in the order of these calls.
+    async fn enqueue(&self, record: &Record) -> Result<OnItsWay, Failure> {
+        Ok(match self {
+            Self::Funnel(funnel) => OnItsWay::Sending(funnel.enqueue(record).await?),
+            Self::Url(function) => {
+                function.call(record, None).await?;
+                OnItsWay::There
+            }
+            Self::Uplink(uplink) => OnItsWay::Rising(Box::new(uplink.enqueue(record).await?)),
+        })
+    }
+}
+
+/// A record that a destination has taken.
+#[derive(Debug)]
+enum OnItsWay {
+    There,
+    Sending(Sending),
+    Rising(Box<Rising>),
+}
+
+impl OnItsWay {
+    /// Returns when the record is durable.
+    async fn confirmed(self) -> Result<(), Failure> {
         match self {
-            Self::Funnel(funnel) => funnel.send(record).await,
-            Self::Url(function) => function.call(record, None).await.map(drop),
+            Self::There => Ok(()),
+            Self::Sending(sending) => sending.confirmed().await,
+            Self::Rising(rising) => rising.confirmed().await,
         }
     }
+}
+
+/// An outcome of which each part is on its way.
+#[derive(Debug)]
+struct Delivering {
+    fate: Fate,
+    answers: Vec<OnItsWay>,
+    forward: Option<OnItsWay>,
+    instead: Option<Record>,
 }
 
 /// What a record became: a record with the answered samples, one with the forwarded ones, or both.
@@ -69,6 +109,8 @@ pub struct Outcome {
     pub answer: Option<Record>,
     /// The samples for the next tier: rows of features, `[[…], …]`.
     pub forward: Option<Record>,
+    /// The same samples answered here, for when the next tier is away.
+    pub instead: Option<Record>,
 }
 
 impl Outcome {
@@ -97,21 +139,13 @@ impl Inference {
     /// Infers a record and delivers the outcome to its destinations. Returns once it is durable there.
     pub async fn call(&self, record: &Record, source: Option<&Source>) -> Result<Fate, Failure> {
         let outcome = self.infer(record, source).await?;
-        self.deliver(&outcome).await?;
-        Ok(outcome.fate())
+        self.deliver(&outcome).await
     }
 
-    /// Delivers what has a destination.
-    pub async fn deliver(&self, outcome: &Outcome) -> Result<(), Failure> {
-        let send = async |destination: &Option<Destination>, record: &Option<Record>| match (
-            destination,
-            record,
-        ) {
-            (Some(destination), Some(record)) => destination.send(record).await,
-            _ => Ok(()),
-        };
-        send(&self.exit, &outcome.answer).await?;
-        send(&self.forward, &outcome.forward).await
+    /// Delivers what has a destination. Returns the fate that the record has met by that.
+    pub async fn deliver(&self, outcome: &Outcome) -> Result<Fate, Failure> {
+        let delivering = self.begin(outcome).await?;
+        self.finish(delivering).await
     }
 
     /// What the caller gets back: the parts of the outcome that have no destination.
@@ -128,9 +162,11 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
+        let received_us = now_us();
         let (samples, count) = self.samples(record)?;
         let output = self.pool.run(samples, count).await?;
-        Ok(self.split(record, source, &output.rows(0, count))?)
+        let output = output.rows(0, count);
+        Ok(self.split(Incoming { record, source, received_us }, &output)?)
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
@@ -146,7 +182,7 @@ impl Inference {
         for (outcome, lane) in outcomes.into_iter().zip(lanes) {
             let sent = match outcome {
                 _ if lane.as_ref().is_some_and(|lane| stuck.contains(lane)) => Err(Failure::Behind),
-                Ok(outcome) => self.send(&outcome).await.map(|sent| (outcome.fate(), sent)),
+                Ok(outcome) => self.begin(&outcome).await,
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = &sent
@@ -159,7 +195,7 @@ impl Inference {
         let mut called = Vec::with_capacity(sending.len());
         for sent in sending {
             called.push(match sent {
-                Ok((fate, sent)) => confirmed(sent).await.map(|()| fate),
+                Ok(delivering) => self.finish(delivering).await,
                 Err(failure) => Err(failure),
             });
         }
@@ -181,30 +217,67 @@ impl Inference {
         let mut first = 0;
         let records = deliveries.iter().zip(counts);
         records
-            .map(|(Delivery { record, source, .. }, count)| {
+            .map(|(Delivery { record, source, received_us, .. }, count)| {
                 let count = count?;
                 let output = output.as_ref().map_err(Clone::clone)?;
                 let output = output.as_ref().expect("there are samples").rows(first, count);
                 first += count;
-                Ok(self.split(record, Some(source), &output)?)
+                let incoming = Incoming { record, source: Some(source), received_us: *received_us };
+                Ok(self.split(incoming, &output)?)
             })
             .collect()
     }
 
     /// Starts to deliver what has a destination.
-    async fn send(&self, outcome: &Outcome) -> Result<Vec<Sending>, Failure> {
-        let parts = [(&self.exit, &outcome.answer), (&self.forward, &outcome.forward)];
-        let mut sending = Vec::new();
-        for part in parts {
-            match part {
-                (Some(Destination::Funnel(funnel)), Some(record)) => {
-                    sending.push(funnel.enqueue(record).await?);
-                }
-                (Some(destination), Some(record)) => destination.send(record).await?,
-                _ => {}
+    async fn begin(&self, outcome: &Outcome) -> Result<Delivering, Failure> {
+        let mut delivering = Delivering {
+            fate: outcome.fate(),
+            answers: Vec::new(),
+            forward: None,
+            instead: outcome.instead.clone(),
+        };
+        if let (Some(exit), Some(answer)) = (&self.exit, &outcome.answer) {
+            delivering.answers.push(exit.enqueue(answer).await?);
+        }
+        if let (Some(up), Some(forward)) = (&self.forward, &outcome.forward) {
+            match up.enqueue(forward).await {
+                Ok(forward) => delivering.forward = Some(forward),
+                Err(failure) => self.answer_instead(&mut delivering, failure).await?,
             }
         }
-        Ok(sending)
+        Ok(delivering)
+    }
+
+    /// Returns when what has been started is durable.
+    async fn finish(&self, mut delivering: Delivering) -> Result<Fate, Failure> {
+        if let Some(forward) = delivering.forward.take()
+            && let Err(failure) = forward.confirmed().await
+        {
+            self.answer_instead(&mut delivering, failure).await?;
+        }
+        for answer in delivering.answers {
+            answer.confirmed().await?;
+        }
+        Ok(delivering.fate)
+    }
+
+    /// Answers here what could not be forwarded, if that is because the next tier is away, and asked for.
+    async fn answer_instead(
+        &self,
+        delivering: &mut Delivering,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        let (Failure::Unavailable(_), Some(exit), Some(instead)) =
+            (&failure, &self.exit, delivering.instead.take())
+        else {
+            return Err(failure);
+        };
+        delivering.answers.push(exit.enqueue(&instead).await?);
+        delivering.fate = Fate::Answered;
+        if let Some(Destination::Uplink(uplink)) = &self.forward {
+            uplink.answered_here();
+        }
+        Ok(())
     }
 
     /// Samples that one run takes, at most.
@@ -231,13 +304,9 @@ impl Inference {
     }
 
     /// Decides each sample and gathers the two outgoing records.
-    fn split(
-        &self,
-        record: &Record,
-        source: Option<&Source>,
-        output: &Rows<'_>,
-    ) -> Result<Outcome, Reject> {
-        let (mut answered, mut forwarded) = (Vec::new(), Vec::new());
+    fn split(&self, incoming: Incoming<'_>, output: &Rows<'_>) -> Result<Outcome, Reject> {
+        let (mut answered, mut forwarded, mut instead) = (Vec::new(), Vec::new(), Vec::new());
+        let answers_here = self.settings.answer_here && self.exit.is_some();
         let criterion = self.settings.exit.map(|exit| exit.criterion).unwrap_or_default();
         let mut confidences = Vec::with_capacity(output.samples);
         for row in 0..output.samples {
@@ -249,43 +318,57 @@ impl Inference {
             }
             confidences.push(confidence(exit, criterion));
             match (decide(exit, self.settings.exit.as_ref()), features) {
-                (Decision::Forward, Some(features)) => forwarded.push((row, features)),
+                (Decision::Forward, Some(features)) => {
+                    forwarded.push((row, features));
+                    instead.extend(answers_here.then_some((row, exit)));
+                }
                 _ => answered.push((row, exit)),
             }
         }
-        let split = !answered.is_empty() && !forwarded.is_empty();
-        let outgoing = |rows: &[(usize, &[f32])], encoding| {
-            let outgoing = || self.outgoing(record, source, rows, encoding, &confidences, split);
-            (!rows.is_empty()).then(outgoing)
+        let hop = Hop {
+            incoming,
+            took_us: now_us().saturating_sub(incoming.received_us),
+            confidences: &confidences,
+            is_split: !answered.is_empty() && !forwarded.is_empty(),
         };
+        let outgoing = |rows: &[(usize, &[f32])], encoding| {
+            (!rows.is_empty()).then(|| self.outgoing(&hop, rows, encoding))
+        };
+        let mut instead = outgoing(&instead, Encoding::Json);
+        if let Some(instead) = &mut instead {
+            let why = Header::new(header::DEGRADED, header::DEGRADED_BY_UPLINK_LOSS);
+            instead.headers.push(why);
+        }
         Ok(Outcome {
             answer: outgoing(&answered, Encoding::Json),
             forward: outgoing(&forwarded, self.settings.features),
+            instead,
         })
     }
 
     /// A record that keeps what the incoming one had and adds this hop's headers.
-    fn outgoing(
-        &self,
-        record: &Record,
-        source: Option<&Source>,
-        rows: &[(usize, &[f32])],
-        encoding: Encoding,
-        confidences: &[f32],
-        split: bool,
-    ) -> Record {
-        let mut headers = Vec::with_capacity(record.headers.len() + 6);
+    fn outgoing(&self, hop: &Hop<'_>, rows: &[(usize, &[f32])], encoding: Encoding) -> Record {
+        let Incoming { record, source, received_us } = hop.incoming;
+        let mut headers = Vec::with_capacity(record.headers.len() + 8);
         // How the value was written that this hop has read; what it writes may be written otherwise.
         headers.extend(record.headers.iter().filter(|h| h.name != header::ENCODING).cloned());
         // The same log position gives the same id, also when the record is inferred twice.
         if let (None, Some(source)) = (record.header(header::ID), source) {
             headers.push(Header::new(header::ID, source.to_string()));
         }
+        if record.header(header::TRACEPARENT).is_none()
+            && let Some(id) = headers.iter().find(|header| header.name == header::ID)
+            && let Some(id) = &id.value
+        {
+            let trace = trace::start(&String::from_utf8_lossy(id));
+            headers.push(Header::new(header::TRACEPARENT, trace));
+        }
         headers.push(Header::new(header::TIER, self.settings.tier.clone()));
-        let own = rows.iter().map(|&(row, _)| confidences[row]);
-        headers.push(Header::new(header::EXIT_CONFIDENCE, list(own, confidences.len() == 1)));
+        let own = rows.iter().map(|&(row, _)| hop.confidences[row]);
+        headers.push(Header::new(header::EXIT_CONFIDENCE, list(own, hop.confidences.len() == 1)));
         headers.push(Header::new(header::MODEL, self.sub_model.version().to_owned()));
-        if split {
+        headers.push(Header::new(header::TIMES, format!("{received_us}+{}", hop.took_us)));
+        if hop.is_split {
             headers.push(Header::new(header::ROWS, list(rows.iter().map(|&(row, _)| row), false)));
         }
         if encoding != Encoding::Json {
@@ -301,11 +384,27 @@ impl Inference {
     }
 }
 
-async fn confirmed(sending: Vec<Sending>) -> Result<(), Failure> {
-    for sending in sending {
-        sending.confirmed().await?;
-    }
-    Ok(())
+/// A record that has arrived.
+#[derive(Debug, Clone, Copy)]
+struct Incoming<'a> {
+    record: &'a Record,
+    source: Option<&'a Source>,
+    /// When, in microseconds since the epoch.
+    received_us: u64,
+}
+
+/// What a hop adds to every part of a record.
+struct Hop<'a> {
+    incoming: Incoming<'a>,
+    took_us: u64,
+    /// Of every sample of the record.
+    confidences: &'a [f32],
+    is_split: bool,
+}
+
+/// Microseconds since the epoch.
+fn now_us() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64)
 }
 
 /// A JSON list, or its only element bare.

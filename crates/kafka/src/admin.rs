@@ -207,6 +207,25 @@ pub async fn delete_topic(servers: &str, topic: &str) -> Result<(), KafkaError> 
     }
 }
 
+/// Deletes the records of a topic that stand before these offsets, by partition.
+pub async fn delete_records(
+    servers: &str,
+    topic: &str,
+    before: impl IntoIterator<Item = (i32, i64)>,
+) -> Result<(), KafkaError> {
+    let what = format!("delete records of topic `{topic}`");
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in before {
+        offsets
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .map_err(|error| refused(servers, &what, &error))?;
+    }
+    let deleted = admin(servers)?.delete_records(&offsets, &options()).await;
+    let deleted = deleted.map_err(|error| refused(servers, &what, &error))?;
+    let failed = deleted.elements().into_iter().find_map(|element| element.error().err());
+    failed.map_or(Ok(()), |error| Err(refused(servers, &what, &error)))
+}
+
 /// Creates the topics that are not there yet, with the broker's own number of replicas.
 pub async fn ensure_topics(
     servers: &str,

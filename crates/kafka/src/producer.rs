@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header as RdHeader, OwnedHeaders};
 use rdkafka::producer::future_producer::DeliveryFuture;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig};
 use wire::Record;
 
 use crate::client;
@@ -21,6 +21,8 @@ use crate::error::{KafkaError, SendError};
 const QUEUE_KBYTES: u32 = 32 << 10;
 /// Pause before the next look for room.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
+/// How long a client that was given up outlives its confirmations.
+const ABANDONED_FOR: Duration = Duration::from_secs(2);
 
 /// Sends records to the topics of one broker. Clones share one client.
 #[derive(Clone)]
@@ -45,7 +47,7 @@ impl Producer {
     /// Stores a record: key, headers, timestamp and value as they are. Returns when the broker has said that
     /// it is durable.
     pub async fn send(&self, topic: &str, record: &Record) -> Result<(), SendError> {
-        self.enqueue(topic, record).await?.confirmed().await
+        self.enqueue(topic, record).await?.confirmed().await.map(drop)
     }
 
     /// Hands a record to the client, which sends the records of a partition in the order of these calls.
@@ -80,6 +82,20 @@ impl Producer {
         }
     }
 
+    /// Gives up what the broker has not confirmed: each [`Confirmation`] fails. What is under way may still be
+    /// stored. The producer is not to be used any more.
+    pub fn abandon(&self) {
+        let client = self.client.lock().expect("no holder panics").clone();
+        client.purge(PurgeConfig::default().queue().inflight());
+        // Whoever drops a client last waits for its thread. That is not to be a confirmation on a thread of
+        // the runtime.
+        let producer = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(ABANDONED_FOR).await;
+            tokio::task::spawn_blocking(move || drop((client, producer)));
+        });
+    }
+
     fn refused(&self, topic: &str, bytes: usize, source: RdKafkaError) -> SendError {
         let code = source.rdkafka_error_code();
         if matches!(
@@ -90,7 +106,7 @@ impl Producer {
         }
         let mut client = self.client.lock().expect("no holder panics");
         // An idempotent client that lost its place in the broker's sequence never recovers; a new one does.
-        if rdkafka::producer::Producer::client(&*client).fatal_error().is_some() {
+        if client.client().fatal_error().is_some() {
             match connect(&self.servers) {
                 Ok(fresh) => *client = fresh,
                 Err(error) => tracing::warn!("producer could not be replaced: {error}"),
@@ -118,11 +134,13 @@ impl std::fmt::Debug for Confirmation {
 }
 
 impl Confirmation {
-    /// Returns when the broker has said that the record is durable.
-    pub async fn confirmed(self) -> Result<(), SendError> {
+    /// Returns when the broker has said that the record is durable, with the offset that it got.
+    pub async fn confirmed(self) -> Result<i64, SendError> {
         let Self { producer, topic, bytes, _client, report } = self;
         let report = report.await.expect("only a client that is dropped cancels its reports");
-        report.map(drop).map_err(|(source, _)| producer.refused(&topic, bytes, source))
+        report
+            .map(|stored| stored.offset)
+            .map_err(|(source, _)| producer.refused(&topic, bytes, source))
     }
 }
 

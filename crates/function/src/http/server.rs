@@ -190,11 +190,11 @@ async fn call(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
     match function {
         Function::Inference(inference) => {
             let outcome = inference.infer(&record, source.as_ref()).await?;
-            inference.deliver(&outcome).await?;
+            let fate = inference.deliver(&outcome).await?;
             let (answer, forward) = inference.returned(&outcome);
             let answer = answer.map(|record| body::encode(record, None));
             let forward = forward.map(|record| body::encode(record, None));
-            Ok(done(outcome.fate(), answer.as_deref(), forward.as_deref()))
+            Ok(done(fate, answer.as_deref(), forward.as_deref()))
         }
         Function::Funnel(funnel) => {
             // The broker may be away for long; the caller should hear that before it gives up.

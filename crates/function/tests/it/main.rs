@@ -5,4 +5,6 @@
 mod connector;
 mod http;
 mod inference;
+mod link;
 mod scripted;
+mod uplink;

@@ -27,7 +27,7 @@ use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
 use crate::http::client::HttpFunction;
-use crate::inference::Inference;
+use crate::inference::{Incoming, Inference};
 use crate::lanes::Lanes;
 use crate::stop::Stop;
 
@@ -54,7 +54,7 @@ impl Target {
     fn max_records(&self) -> usize {
         match self {
             Self::Inference(inference) => inference.max_batch(),
-            Self::Url(_) => 1,
+            Self::Url(function) => function.max_records(),
         }
     }
 
@@ -62,13 +62,18 @@ impl Target {
     /// may succeed later fails those of its lane that come after it as well.
     async fn call_many(&self, records: &[Delivery], lanes: &[Option<Lane>]) -> Vec<Called> {
         match self {
-            Self::Inference(inference) => inference.call_many(records, lanes).await,
-            Self::Url(_) => {
-                let mut called = Vec::with_capacity(records.len());
-                for Delivery { record, source, .. } in records {
-                    called.push(self.call(record, source).await);
-                }
-                called
+            Self::Inference(inference) => {
+                let incoming = records.iter().map(|delivery| Incoming {
+                    record: &delivery.record,
+                    source: Some(&delivery.source),
+                    received_us: delivery.received_us,
+                });
+                inference.call_many(&incoming.collect::<Vec<_>>(), lanes).await
+            }
+            Self::Url(function) => {
+                let records =
+                    records.iter().map(|delivery| (&delivery.record, Some(&delivery.source)));
+                function.call_many(&records.collect::<Vec<_>>()).await
             }
         }
     }

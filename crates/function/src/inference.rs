@@ -1,21 +1,20 @@
 //! The inference function: sub-model → exit or forward, decided per sample.
 
-use std::collections::HashSet;
+mod deliver;
+
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use kafka::Delivery;
 use model::{Decision, Exit, Rows, SubModel, confidence, decide};
 use pipeline::Scale;
 use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
-use crate::funnel::{Funnel, Sending};
-use crate::http::client::HttpFunction;
 use crate::pool::Pool;
-use crate::uplink::{Rising, Uplink};
+
+pub use deliver::Destination;
 
 /// A sub-model, its instances, and where its results go.
 #[derive(Debug)]
@@ -47,59 +46,6 @@ pub struct Settings {
     /// Whether a sample is answered here when it can't be forwarded because the next tier is away. Takes
     /// effect where answers have a destination.
     pub answer_here: bool,
-}
-
-/// Where a result goes.
-#[derive(Debug, Clone)]
-pub enum Destination {
-    /// Into a topic, by the funnel of this process.
-    Funnel(Funnel),
-    /// To a funnel over HTTP.
-    Url(HttpFunction),
-    /// Up to a next tier whose broker may be away.
-    Uplink(Uplink),
-}
-
-impl Destination {
-    /// Starts to deliver a record, in the order of these calls.
-    async fn enqueue(&self, record: &Record) -> Result<OnItsWay, Failure> {
-        Ok(match self {
-            Self::Funnel(funnel) => OnItsWay::Sending(funnel.enqueue(record).await?),
-            Self::Url(function) => {
-                function.call(record, None).await?;
-                OnItsWay::There
-            }
-            Self::Uplink(uplink) => OnItsWay::Rising(Box::new(uplink.enqueue(record).await?)),
-        })
-    }
-}
-
-/// A record that a destination has taken.
-#[derive(Debug)]
-enum OnItsWay {
-    There,
-    Sending(Sending),
-    Rising(Box<Rising>),
-}
-
-impl OnItsWay {
-    /// Returns when the record is durable.
-    async fn confirmed(self) -> Result<(), Failure> {
-        match self {
-            Self::There => Ok(()),
-            Self::Sending(sending) => sending.confirmed().await,
-            Self::Rising(rising) => rising.confirmed().await,
-        }
-    }
-}
-
-/// An outcome of which each part is on its way.
-#[derive(Debug)]
-struct Delivering {
-    fate: Fate,
-    answers: Vec<OnItsWay>,
-    forward: Option<OnItsWay>,
-    instead: Option<Record>,
 }
 
 /// What a record became: a record with the answered samples, one with the forwarded ones, or both.
@@ -139,20 +85,14 @@ impl Inference {
     /// Infers a record and delivers the outcome to its destinations. Returns once it is durable there.
     pub async fn call(&self, record: &Record, source: Option<&Source>) -> Result<Fate, Failure> {
         let outcome = self.infer(record, source).await?;
-        self.deliver(&outcome).await
+        self.deliver(outcome).await
     }
 
-    /// Delivers what has a destination. Returns the fate that the record has met by that.
-    pub async fn deliver(&self, outcome: &Outcome) -> Result<Fate, Failure> {
-        let delivering = self.begin(outcome).await?;
-        self.finish(delivering).await
-    }
-
-    /// What the caller gets back: the parts of the outcome that have no destination.
-    pub fn returned<'o>(&self, outcome: &'o Outcome) -> (Option<&'o Record>, Option<&'o Record>) {
+    /// What the caller gets back: copies of the parts of the outcome that have no destination.
+    pub fn returned(&self, outcome: &Outcome) -> (Option<Record>, Option<Record>) {
         (
-            outcome.answer.as_ref().filter(|_| self.exit.is_none()),
-            outcome.forward.as_ref().filter(|_| self.forward.is_none()),
+            outcome.answer.clone().filter(|_| self.exit.is_none()),
+            outcome.forward.clone().filter(|_| self.forward.is_none()),
         )
     }
 
@@ -162,52 +102,33 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
-        let received_us = now_us();
+        let incoming = Incoming::now(record, source);
         let (samples, count) = self.samples(record)?;
         let output = self.pool.run(samples, count).await?;
-        let output = output.rows(0, count);
-        Ok(self.split(Incoming { record, source, received_us }, &output)?)
+        Ok(self.split(incoming, &output.rows(0, count))?)
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
     /// durable, or have failed. Of one lane, none is delivered after one that failed and may succeed later.
     pub(crate) async fn call_many(
         &self,
-        deliveries: &[Delivery],
+        records: &[Incoming<'_>],
         lanes: &[Option<Lane>],
     ) -> Vec<Called> {
-        let outcomes = self.infer_many(deliveries).await;
-        let mut stuck = HashSet::new();
-        let mut sending = Vec::with_capacity(outcomes.len());
-        for (outcome, lane) in outcomes.into_iter().zip(lanes) {
-            let sent = match outcome {
-                _ if lane.as_ref().is_some_and(|lane| stuck.contains(lane)) => Err(Failure::Behind),
-                Ok(outcome) => self.begin(&outcome).await,
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = &sent
-                && !matches!(failure, Failure::Reject(_))
-            {
-                stuck.extend(lane.as_ref());
-            }
-            sending.push(sent);
-        }
-        let mut called = Vec::with_capacity(sending.len());
-        for sent in sending {
-            called.push(match sent {
-                Ok(delivering) => self.finish(delivering).await,
-                Err(failure) => Err(failure),
-            });
-        }
-        called
+        let outcomes = self.infer_many(records).await;
+        self.deliver_many(outcomes, lanes).await
     }
 
-    async fn infer_many(&self, deliveries: &[Delivery]) -> Vec<Result<Outcome, Failure>> {
+    /// Infers several records in one run.
+    pub(crate) async fn infer_many(
+        &self,
+        incoming: &[Incoming<'_>],
+    ) -> Vec<Result<Outcome, Failure>> {
         let mut samples = Vec::new();
-        let counts: Vec<Result<usize, Reject>> = deliveries
+        let counts: Vec<Result<usize, Reject>> = incoming
             .iter()
-            .map(|delivery| {
-                let (of_record, count) = self.samples(&delivery.record)?;
+            .map(|incoming| {
+                let (of_record, count) = self.samples(incoming.record)?;
                 samples.extend_from_slice(&of_record);
                 Ok(count)
             })
@@ -215,69 +136,16 @@ impl Inference {
         let all = counts.iter().flatten().sum();
         let output = if all == 0 { Ok(None) } else { self.pool.run(samples, all).await.map(Some) };
         let mut first = 0;
-        let records = deliveries.iter().zip(counts);
+        let records = incoming.iter().zip(counts);
         records
-            .map(|(Delivery { record, source, received_us, .. }, count)| {
+            .map(|(incoming, count)| {
                 let count = count?;
                 let output = output.as_ref().map_err(Clone::clone)?;
                 let output = output.as_ref().expect("there are samples").rows(first, count);
                 first += count;
-                let incoming = Incoming { record, source: Some(source), received_us: *received_us };
-                Ok(self.split(incoming, &output)?)
+                Ok(self.split(*incoming, &output)?)
             })
             .collect()
-    }
-
-    /// Starts to deliver what has a destination.
-    async fn begin(&self, outcome: &Outcome) -> Result<Delivering, Failure> {
-        let mut delivering = Delivering {
-            fate: outcome.fate(),
-            answers: Vec::new(),
-            forward: None,
-            instead: outcome.instead.clone(),
-        };
-        if let (Some(exit), Some(answer)) = (&self.exit, &outcome.answer) {
-            delivering.answers.push(exit.enqueue(answer).await?);
-        }
-        if let (Some(up), Some(forward)) = (&self.forward, &outcome.forward) {
-            match up.enqueue(forward).await {
-                Ok(forward) => delivering.forward = Some(forward),
-                Err(failure) => self.answer_instead(&mut delivering, failure).await?,
-            }
-        }
-        Ok(delivering)
-    }
-
-    /// Returns when what has been started is durable.
-    async fn finish(&self, mut delivering: Delivering) -> Result<Fate, Failure> {
-        if let Some(forward) = delivering.forward.take()
-            && let Err(failure) = forward.confirmed().await
-        {
-            self.answer_instead(&mut delivering, failure).await?;
-        }
-        for answer in delivering.answers {
-            answer.confirmed().await?;
-        }
-        Ok(delivering.fate)
-    }
-
-    /// Answers here what could not be forwarded, if that is because the next tier is away, and asked for.
-    async fn answer_instead(
-        &self,
-        delivering: &mut Delivering,
-        failure: Failure,
-    ) -> Result<(), Failure> {
-        let (Failure::Unavailable(_), Some(exit), Some(instead)) =
-            (&failure, &self.exit, delivering.instead.take())
-        else {
-            return Err(failure);
-        };
-        delivering.answers.push(exit.enqueue(&instead).await?);
-        delivering.fate = Fate::Answered;
-        if let Some(Destination::Uplink(uplink)) = &self.forward {
-            uplink.answered_here();
-        }
-        Ok(())
     }
 
     /// Samples that one run takes, at most.
@@ -386,11 +254,17 @@ impl Inference {
 
 /// A record that has arrived.
 #[derive(Debug, Clone, Copy)]
-struct Incoming<'a> {
-    record: &'a Record,
-    source: Option<&'a Source>,
+pub(crate) struct Incoming<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) source: Option<&'a Source>,
     /// When, in microseconds since the epoch.
-    received_us: u64,
+    pub(crate) received_us: u64,
+}
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn now(record: &'a Record, source: Option<&'a Source>) -> Self {
+        Self { record, source, received_us: now_us() }
+    }
 }
 
 /// What a hop adds to every part of a record.

@@ -6,5 +6,6 @@ mod connector;
 mod http;
 mod inference;
 mod link;
+mod lists;
 mod scripted;
 mod uplink;

@@ -57,7 +57,7 @@ struct ConnectorArgs {
     /// Consumer group; default: the topic's name.
     #[arg(long, env = "OFFRAMP_GROUP")]
     group: Option<String>,
-    /// URL of the function to call.
+    /// URL of the function to call: http://, or h2c:// for HTTP/2 without TLS.
     #[arg(long, env = "OFFRAMP_URL")]
     url: String,
     /// Topic for records that can never succeed; default: TOPIC-dead-letter.
@@ -142,10 +142,10 @@ struct InferenceArgs {
     /// How the confidence is computed; default: the one in the model.
     #[arg(long, env = "OFFRAMP_CRITERION")]
     criterion: Option<ExitCriterion>,
-    /// Funnel for answers.
+    /// Funnel for answers: http:// or h2c://.
     #[arg(long, env = "OFFRAMP_EXIT_URL", value_name = "URL")]
     exit_url: Option<String>,
-    /// Funnel for the features of samples that this tier is not sure of.
+    /// Funnel, http:// or h2c://, for the features of samples that this tier is not sure of.
     #[arg(long, env = "OFFRAMP_FORWARD_URL", value_name = "URL")]
     forward_url: Option<String>,
     /// What becomes of samples for the next tier while their funnel, or its broker, is away: `hold` has the caller

@@ -41,11 +41,12 @@ struct RunArgs {
     /// Topic to send to.
     #[arg(long = "in", value_name = "TOPIC")]
     input: String,
-    /// Topics of answers, first tier first; separated by commas, or given several times.
-    #[arg(long = "out", value_name = "TOPIC", value_delimiter = ',', required = true)]
+    /// Topics of answers, first tier first; separated by commas, or given several times. One on another broker is
+    /// given with it: `topic@host:port`.
+    #[arg(long = "out", value_name = "TOPIC[@BROKER]", value_delimiter = ',', required = true)]
     outputs: Vec<String>,
     /// Topics of dead letters.
-    #[arg(long = "dead-letter", value_name = "TOPIC", value_delimiter = ',')]
+    #[arg(long = "dead-letter", value_name = "TOPIC[@BROKER]", value_delimiter = ',')]
     dead_letters: Vec<String>,
     /// Records to send.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
@@ -139,9 +140,11 @@ async fn run_once(args: &RunArgs) -> anyhow::Result<()> {
 }
 
 fn outlets(args: &RunArgs) -> Vec<Outlet> {
-    let servers = &args.broker.bootstrap_servers;
-    let outlet =
-        |topic: &String, end| Outlet { servers: servers.clone(), topic: topic.clone(), end };
+    let outlet = |topic: &String, end| {
+        let own = (topic.as_str(), args.broker.bootstrap_servers.as_str());
+        let (topic, servers) = topic.split_once('@').unwrap_or(own);
+        Outlet { servers: servers.to_owned(), topic: topic.to_owned(), end }
+    };
     let answers =
         args.outputs.iter().enumerate().map(|(at, topic)| outlet(topic, End::Answered(at)));
     let letters = args.dead_letters.iter().map(|topic| outlet(topic, End::DeadLettered));
@@ -172,6 +175,8 @@ struct Report {
     disordered: u64,
     dead_lettered: u64,
     late: u64,
+    /// Answers to what was not sent.
+    unknown: u64,
     accuracy: Option<f64>,
     /// Answers over the time from the first intended send to the last answer.
     throughput_per_s: Option<f64>,
@@ -218,6 +223,7 @@ impl Report {
             disordered: collected.disordered,
             dead_lettered: collected.dead_lettered,
             late: collected.late,
+            unknown: collected.unknown,
             accuracy: (answered > 0).then(|| correct as f64 / answered as f64),
             throughput_per_s: seconds.filter(|&s| s > 0.0).map(|s| answered as f64 / s),
             cpu_us_per_record: None,

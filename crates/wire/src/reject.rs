@@ -27,7 +27,8 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
-    const ALL: [Self; 6] = [
+    /// Every code, in the order in which help texts and errors list them.
+    pub const ALL: [Self; 6] = [
         Self::NotJson,
         Self::WrongShape,
         Self::NotFinite,

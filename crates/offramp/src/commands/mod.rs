@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod broker;
 pub(crate) mod check;
+pub(crate) mod dead_letter;
 pub(crate) mod demo;
 pub(crate) mod function;
 pub(crate) mod init;

@@ -3,11 +3,19 @@
 //! Days become dates by the proleptic Gregorian calendar, whose 400 years have 146,097 days. The year is counted
 //! from March on, so that a leap day is its last.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 const DAY_MS: i64 = 86_400_000;
 /// From 0000-03-01 to 1970-01-01.
 const DAYS_TO_EPOCH: i64 = 719_468;
 /// Years that are written with four digits end here.
 const MAX_MS: i64 = 253_402_300_799_999;
+
+/// Milliseconds since the epoch, by this machine's clock.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
+    now.as_millis() as i64
+}
 
 /// Date and time of a point in milliseconds since the epoch, or the number where the year has not four digits.
 pub(crate) fn date_time(ms: i64) -> String {

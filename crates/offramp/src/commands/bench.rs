@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use bench::collector::Patience;
 use bench::payload::to_json;
 use bench::process::Process;
-use bench::{Collected, Collector, End, Load, Outlet, Sent, devices};
+use bench::{Collected, Collector, End, Load, Outlet, Place, Sent, devices};
 use bytes::Bytes;
 use clap::{Subcommand, ValueEnum};
 use model::dataset::idx::{self, Split};
@@ -140,8 +140,10 @@ async fn run_once(args: &RunArgs) -> anyhow::Result<()> {
 
 fn outlets(args: &RunArgs) -> Vec<Outlet> {
     let servers = &args.broker.bootstrap_servers;
-    let outlet =
-        |topic: &String, end| Outlet { servers: servers.clone(), topic: topic.clone(), end };
+    let outlet = |topic: &String, end| Outlet {
+        place: Place { servers: servers.clone(), topic: topic.clone() },
+        end,
+    };
     let answers =
         args.outputs.iter().enumerate().map(|(at, topic)| outlet(topic, End::Answered(at)));
     let letters = args.dead_letters.iter().map(|topic| outlet(topic, End::DeadLettered));

@@ -10,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod lag;
 pub(crate) mod model;
 pub(crate) mod pipeline_file;
+pub(crate) mod tail;
 pub(crate) mod topic;
 pub(crate) mod train;
 pub(crate) mod up;

@@ -13,5 +13,6 @@ mod paper;
 mod peers;
 mod place;
 mod process;
+mod tail;
 mod topics;
 mod whole;

@@ -4,25 +4,25 @@ use wire::{Header, Record, Source, header};
 
 /// A record of a dead-letter topic.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     /// The record without what was added when it became a dead letter.
-    pub(super) original: Record,
+    pub(crate) original: Record,
     /// Why it is here; None for a record that was not put here as a dead letter.
-    pub(super) cause: Option<Cause>,
+    pub(crate) cause: Option<Cause>,
 }
 
 /// What the headers of a dead letter say.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Cause {
-    pub(super) code: String,
-    pub(super) reason: String,
+pub(crate) struct Cause {
+    pub(crate) code: String,
+    pub(crate) reason: String,
     /// Where the record stood.
-    pub(super) source: Option<Source>,
-    pub(super) attempts: Option<u32>,
+    pub(crate) source: Option<Source>,
+    pub(crate) attempts: Option<u32>,
 }
 
 impl Letter {
-    pub(super) fn new(mut record: Record) -> Self {
+    pub(crate) fn new(mut record: Record) -> Self {
         // A record may have come from a dead-letter topic itself. What was added last is what counts here, and
         // what was there before belongs to the record.
         let mut take = |name: &str| {
@@ -41,13 +41,13 @@ impl Letter {
     }
 
     /// Where the record stood before it was a dead letter.
-    pub(super) fn source(&self) -> Option<&Source> {
+    pub(crate) fn source(&self) -> Option<&Source> {
         self.cause.as_ref()?.source.as_ref()
     }
 
     /// The record as it is sent back: with the identity that the first tier gave it, or would have, so that
     /// the answer joins to what a device has sent.
-    pub(super) fn redriven(self) -> Record {
+    pub(crate) fn redriven(self) -> Record {
         let source = self.source().map(ToString::to_string);
         let mut record = self.original;
         if let (None, Some(source)) = (record.header(header::ID), source) {

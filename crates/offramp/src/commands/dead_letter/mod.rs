@@ -4,7 +4,7 @@
 //! (`wire::header`). What was sent back to where it came from stays in the topic, and is noted as such in
 //! [`marks`], until it is purged or its retention ends.
 
-mod letter;
+pub(crate) mod letter;
 mod list;
 mod marks;
 mod purge;

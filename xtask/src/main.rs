@@ -1,4 +1,5 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `kafka`, `bench`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `kafka`, `bench`,
+//! `rival`.
 
 mod bench;
 mod clients;
@@ -6,6 +7,7 @@ mod faults;
 mod kafka;
 mod parity;
 mod peers;
+mod rival;
 mod run;
 mod tidy;
 
@@ -20,7 +22,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
-  bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
+  bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
+  rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
+           [--runs N] [--records N] [--rate R] [--data DIR]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         ["faults"] => faults::test(),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
+        ["rival", options @ ..] => rival::run(options),
         _ => bail!("{USAGE}"),
     }
 }

@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `chaos`, `kafka`,
-//! `bench`.
+//! `bench`, `rival`.
 
 mod bench;
 mod chaos;
@@ -8,6 +8,7 @@ mod faults;
 mod kafka;
 mod parity;
 mod peers;
+mod rival;
 mod run;
 mod tidy;
 
@@ -24,7 +25,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   chaos    the tiers under load while their processes are killed, stopped and cut off, at random: [--seconds N]
            [--stage functions|nodes] [--against offramp|kafka] [--seed N]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
-  bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
+  bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
+  rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
+           [--runs N] [--records N] [--rate R] [--data DIR]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         ["chaos", options @ ..] => chaos::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
+        ["rival", options @ ..] => rival::run(options),
         _ => bail!("{USAGE}"),
     }
 }

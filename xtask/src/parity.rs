@@ -1,4 +1,4 @@
-//! The broker's behavioural tests, against Apache Kafka and against our own broker.
+//! The broker's behavioural tests, and commands that work on any broker, against Apache Kafka and against ours.
 
 use crate::kafka::{Kafka, Waits};
 use crate::run;
@@ -15,7 +15,10 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 fn tests(environment: &[(&str, &str)]) -> anyhow::Result<()> {
-    let arguments =
-        ["test", "--release", "--package", "broker", "--test", "it", "--", "parity::", THREADS];
-    run::cargo_with(environment, &arguments)
+    for (package, filter) in [("broker", "parity::"), ("offramp", "dead_letters::")] {
+        let arguments =
+            ["test", "--release", "--package", package, "--test", "it", "--", filter, THREADS];
+        run::cargo_with(environment, &arguments)?;
+    }
+    Ok(())
 }

@@ -1,22 +1,20 @@
-//! Reads answers and dead letters and joins them to what was sent, by id.
+//! Reads answers and dead letters and joins them to what the devices have sent.
 //!
 //! Each record that was sent counts once, where it arrived first: answered by a tier, or dead-lettered. What
-//! arrives again is a duplicate, what never arrives is lost.
+//! arrives again is a duplicate, what never arrives is lost ([`Joiner`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use kafka::{Event, KafkaError, Reader, Start};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use kafka::{KafkaError, Start};
 use tokio::time::{Instant, timeout};
-use wire::{Record, Source, Tensor};
 
+use crate::answer;
+use crate::arrivals::{Arrivals, Arrived, Place, QUEUE};
 use crate::devices::Sent;
+use crate::joiner::{Arrival, Joiner};
 
-/// Arrivals between the readers and the collector.
-const QUEUE: usize = 4096;
 /// Latencies are kept from 1 µs to 1 h, to three digits.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Pause between two looks at whether too long nothing came.
@@ -34,10 +32,8 @@ pub enum End {
 /// A topic on which records end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outlet {
-    /// `bootstrap.servers` of its broker.
-    pub servers: String,
-    /// Topic name.
-    pub topic: String,
+    /// The topic.
+    pub place: Place,
     /// What it means to arrive there.
     pub end: End,
 }
@@ -54,18 +50,9 @@ pub struct Patience {
 /// Reads every topic on which a record can end.
 #[derive(Debug)]
 pub struct Collector {
-    arrivals: mpsc::Receiver<Arrival>,
-    /// Read until the collector goes.
-    _readers: JoinSet<()>,
-    ends: BTreeMap<String, End>,
-    tiers: usize,
-}
-
-#[derive(Debug)]
-struct Arrival {
-    source: Source,
-    record: Record,
-    at: Instant,
+    arrivals: Arrivals,
+    /// What it means to arrive at each place.
+    ends: Vec<End>,
 }
 
 /// What was collected.
@@ -107,23 +94,9 @@ pub struct Answers {
 impl Collector {
     /// Starts to read, from the ends of the topics on. They have to exist.
     pub async fn start(outlets: Vec<Outlet>) -> Result<Self, KafkaError> {
-        let mut by_broker: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for outlet in &outlets {
-            by_broker.entry(&outlet.servers).or_default().push(&outlet.topic);
-        }
-        let (sender, arrivals) = mpsc::channel(QUEUE);
-        let mut readers = JoinSet::new();
-        for (servers, topics) in by_broker {
-            let reader = Reader::open(servers, &topics, None, Start::End).await?;
-            readers.spawn(read(reader, sender.clone()));
-        }
-        let tiers = outlets.iter().filter_map(|outlet| match outlet.end {
-            End::Answered(tier) => Some(tier + 1),
-            End::DeadLettered => None,
-        });
-        let tiers = tiers.max().unwrap_or(0);
-        let ends = outlets.into_iter().map(|outlet| (outlet.topic, outlet.end)).collect();
-        Ok(Self { arrivals, _readers: readers, ends, tiers })
+        let (places, ends): (Vec<Place>, Vec<End>) =
+            outlets.into_iter().map(|outlet| (outlet.place, outlet.end)).unzip();
+        Ok(Self { arrivals: Arrivals::open(&places, Start::End).await?, ends })
     }
 
     /// Collects until every record has met its fate, or patience ends. `show` is called now and then.
@@ -133,14 +106,14 @@ impl Collector {
         patience: Patience,
         mut show: impl FnMut(&Collected),
     ) -> Collected {
-        let mut collected = Collected::new(self.tiers);
-        let mut seen = vec![false; sent.planned() as usize];
+        let mut collected = Collected::new(&self.ends);
+        let mut joiner = Joiner::numbered(sent.planned());
         let mut missing = sent.planned();
         let mut silent_since = Instant::now();
         let mut arrived = Vec::with_capacity(QUEUE);
         while missing > 0 {
             arrived.clear();
-            let some = timeout(TICK, self.arrivals.recv_many(&mut arrived, QUEUE)).await;
+            let some = timeout(TICK, self.arrivals.take(&mut arrived)).await;
             show(&collected);
             if some.is_err() {
                 let due = sent.intended(sent.planned().saturating_sub(1));
@@ -150,21 +123,20 @@ impl Collector {
                 continue;
             }
             for arrival in &arrived {
-                let Some(number) = arrival.record.id().and_then(|id| sent.number(id)) else {
-                    collected.unknown += 1;
-                    continue;
-                };
-                if std::mem::replace(&mut seen[number as usize], true) {
-                    collected.duplicated += 1;
-                    continue;
-                }
-                silent_since = arrival.at;
-                missing -= 1;
-                match self.ends.get(&arrival.source.topic) {
-                    Some(End::Answered(tier)) => {
-                        collected.answer(*tier, arrival, sent, number, patience.late);
+                let number = arrival.record.id().and_then(|id| sent.number(id));
+                match number.map(|number| (number, joiner.arrived_number(number))) {
+                    Some((number, Arrival::First)) => {
+                        silent_since = arrival.at;
+                        missing -= 1;
+                        match self.ends[arrival.place] {
+                            End::Answered(tier) => {
+                                collected.answer(tier, arrival, sent, number, patience.late);
+                            }
+                            End::DeadLettered => collected.dead_lettered += 1,
+                        }
                     }
-                    _ => collected.dead_lettered += 1,
+                    Some((_, Arrival::Again)) => collected.duplicated += 1,
+                    _ => collected.unknown += 1,
                 }
             }
         }
@@ -172,23 +144,13 @@ impl Collector {
     }
 }
 
-async fn read(reader: Reader, arrivals: mpsc::Sender<Arrival>) {
-    loop {
-        match reader.next().await {
-            Ok(Event::Record(source, record)) => {
-                let arrival = Arrival { source, record, at: Instant::now() };
-                if arrivals.send(arrival).await.is_err() {
-                    return;
-                }
-            }
-            Ok(Event::End) => {}
-            Err(error) => return tracing::error!("the collector can't read on: {error}"),
-        }
-    }
-}
-
 impl Collected {
-    fn new(tiers: usize) -> Self {
+    fn new(ends: &[End]) -> Self {
+        let tiers = ends.iter().filter_map(|end| match end {
+            End::Answered(tier) => Some(tier + 1),
+            End::DeadLettered => None,
+        });
+        let tiers = tiers.max().unwrap_or(0);
         let answers = || Answers {
             answered: 0,
             correct: 0,
@@ -208,12 +170,12 @@ impl Collected {
         }
     }
 
-    fn answer(&mut self, tier: usize, arrival: &Arrival, sent: &Sent, number: u64, late: Duration) {
+    fn answer(&mut self, tier: usize, arrival: &Arrived, sent: &Sent, number: u64, late: Duration) {
         let answers = &mut self.tiers[tier];
         answers.answered += 1;
-        if sent.label(number).is_some_and(|label| predicted(&arrival.record) == Some(label.into()))
-        {
-            answers.correct += 1;
+        if let Some(label) = sent.label(number) {
+            let is_right = answer::classes(&arrival.record).first() == Some(&usize::from(label));
+            answers.correct += u64::from(is_right);
         }
         answers.degraded += u64::from(arrival.record.header(wire::header::DEGRADED).is_some());
         let latency = arrival.at.saturating_duration_since(sent.intended(number));
@@ -232,11 +194,4 @@ impl Collected {
     pub fn answered(&self) -> u64 {
         self.tiers.iter().map(|tier| tier.answered).sum()
     }
-}
-
-/// The class with the largest probability.
-fn predicted(record: &Record) -> Option<usize> {
-    let row = Tensor::from_json(record.value.as_deref()?).ok()?.data;
-    let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    Some(best.0)
 }

@@ -4,10 +4,15 @@
 //! Whatever reads a topic and writes topics can be measured: [`devices`] send records with ids, [`collector`]
 //! reads the topics on which a record can end and says what became of each. Nothing here knows sub-models.
 
+pub mod answer;
+pub mod arrivals;
 pub mod collector;
 pub mod devices;
+pub mod joiner;
 pub mod payload;
 pub mod process;
 
+pub use arrivals::{Arrivals, Arrived, Place};
 pub use collector::{Collected, Collector, End, Outlet};
 pub use devices::{Load, Sent};
+pub use joiner::Joiner;

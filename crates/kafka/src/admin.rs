@@ -207,23 +207,59 @@ pub async fn delete_topic(servers: &str, topic: &str) -> Result<(), KafkaError> 
     }
 }
 
-/// Deletes the records of a topic that stand before these offsets, by partition.
+/// Of each partition, the first offset whose record is not older than `time_ms`, in milliseconds since the epoch;
+/// where all are older, its end.
+pub async fn offsets_at(
+    servers: &str,
+    topic: &str,
+    time_ms: i64,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let extents = extents(servers, topic).await?;
+    let topic = topic.to_owned();
+    blocking(servers, move |servers, client| {
+        let asked = extents.iter().try_fold(TopicPartitionList::new(), |mut list, extent| {
+            list.add_partition_offset(&topic, extent.partition, Offset::Offset(time_ms))?;
+            Ok(list)
+        });
+        let found = asked.and_then(|list| client.offsets_for_times(list, ANSWER_TIMEOUT));
+        let what = format!("say where `{topic}` has records of a time");
+        let found = found.map_err(|error| refused(servers, &what, &error))?;
+        let at = |extent: &Extent| {
+            let found = found.find_partition(&topic, extent.partition);
+            let offset = found.and_then(|found| found.offset().to_raw());
+            // Where all are older, the answer is a name for the end, which is negative.
+            (extent.partition, offset.filter(|&offset| 0 <= offset).unwrap_or(extent.end))
+        };
+        Ok(extents.iter().map(at).collect())
+    })
+    .await
+}
+
+/// Deletes the records of a topic that stand before the offset given for each partition. Returns where each of
+/// those partitions begins then.
 pub async fn delete_records(
     servers: &str,
     topic: &str,
-    before: impl IntoIterator<Item = (i32, i64)>,
-) -> Result<(), KafkaError> {
-    let what = format!("delete records of topic `{topic}`");
-    let mut offsets = TopicPartitionList::new();
-    for (partition, offset) in before {
-        offsets
-            .add_partition_offset(topic, partition, Offset::Offset(offset))
-            .map_err(|error| refused(servers, &what, &error))?;
+    before: &[(i32, i64)],
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let what = format!("delete records of `{topic}`");
+    let mut offsets = TopicPartitionList::with_capacity(before.len());
+    for &(partition, offset) in before {
+        let added = offsets.add_partition_offset(topic, partition, Offset::Offset(offset));
+        added.map_err(|error| refused(servers, &what, &error))?;
     }
     let deleted = admin(servers)?.delete_records(&offsets, &options()).await;
     let deleted = deleted.map_err(|error| refused(servers, &what, &error))?;
-    let failed = deleted.elements().into_iter().find_map(|element| element.error().err());
-    failed.map_or(Ok(()), |error| Err(refused(servers, &what, &error)))
+    let mut starts = Vec::with_capacity(before.len());
+    for partition in deleted.elements() {
+        let number = partition.partition();
+        if let Err(error) = partition.error() {
+            let what = format!("delete records of `{topic}`, partition {number}");
+            return Err(refused(servers, &what, &error));
+        }
+        starts.push((number, partition.offset().to_raw().unwrap_or_default()));
+    }
+    Ok(starts)
 }
 
 /// Creates the topics that are not there yet, with the broker's own number of replicas.

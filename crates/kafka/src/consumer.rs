@@ -22,12 +22,6 @@ use crate::message;
 
 /// What is done is committed this often: the bound, in time, on what a crash delivers again.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
-/// Bound on what the client reads ahead, in KiB and in records. The client's own bounds, 64 MiB and 100,000,
-/// do not fit a board with 64 MiB.
-const READ_AHEAD_KBYTES: u32 = 4 << 10;
-const READ_AHEAD_RECORDS: u32 = 4096;
-/// How soon the client asks for more once there is room; its own second would be a second without records.
-const READ_AHEAD_BACKOFF_MS: u32 = 5;
 /// Silence after which a group gives a dead consumer's partitions to others.
 const SESSION_TIMEOUT_MS: u32 = 10_000;
 
@@ -76,7 +70,7 @@ impl Consumer {
             topics: topics.join(", "),
             source: Box::new(source),
         };
-        let client: StreamConsumer<Context> = client::config(servers)
+        let client: StreamConsumer<Context> = client::reading(servers)
             .set("group.id", group)
             .set("auto.offset.reset", "earliest")
             .set("allow.auto.create.topics", "true")
@@ -85,11 +79,6 @@ impl Consumer {
             .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string())
-            .set("queued.max.messages.kbytes", READ_AHEAD_KBYTES.to_string())
-            .set("queued.min.messages", READ_AHEAD_RECORDS.to_string())
-            .set("fetch.queue.backoff.ms", READ_AHEAD_BACKOFF_MS.to_string())
-            .set("fetch.message.max.bytes", (1 << 20).to_string())
-            .set("receive.message.max.bytes", (4 * client::MAX_RECORD_BYTES).to_string())
             .create_with_context(Context::default())
             .map_err(|source| KafkaError::client(servers, source))?;
         client.subscribe(topics).map_err(failed)?;

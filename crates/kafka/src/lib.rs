@@ -5,7 +5,7 @@
 //!   any order. What is committed is the lowest offset below which every record is done, so a record that is
 //!   still being handled is delivered again after a crash, whatever finished after it.
 //! - [`Reader`] reads from any place without a group, and says when there is no more.
-//! - [`admin`] creates, describes and deletes topics, tells how far groups have read and whether a broker
+//! - [`admin`] creates, describes and deletes topics, deletes records, tells how far groups have read and whether a broker
 //!   answers, with errors a person can act on.
 //!
 //! The only crate that links librdkafka. It knows records, not tensors, tiers or functions.
@@ -22,4 +22,4 @@ mod reader;
 pub use consumer::{Consumer, Delivery, Ticket};
 pub use error::{KafkaError, SendError};
 pub use producer::{Confirmation, Producer};
-pub use reader::{Event, Reader, Start};
+pub use reader::{Event, Reader, Start, record_at};

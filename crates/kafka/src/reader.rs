@@ -91,13 +91,12 @@ impl Reader {
                 partitions.into_iter().filter(chosen).map(|extent| ((*topic).to_owned(), extent)),
             );
         }
-        let client: StreamConsumer<Quiet> = client::config(servers)
+        let client: StreamConsumer<Quiet> = client::reading(servers)
             // Nothing is committed, but librdkafka wants a name.
             .set("group.id", "offramp-reader")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "earliest")
-            .set("receive.message.max.bytes", (4 * client::MAX_RECORD_BYTES).to_string())
             .create_with_context(Quiet)
             .map_err(|source| KafkaError::client(servers, source))?;
         let (servers, topics) = (servers.to_owned(), topics.join(", "));
@@ -166,6 +165,17 @@ impl Reader {
     fn has_ended(&self) -> bool {
         let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         unread.take_if(|unread| unread.is_empty()).is_some()
+    }
+}
+
+/// The record that stands at this place, or None where there is none: deleted, compacted away, or not yet there.
+pub async fn record_at(servers: &str, place: &Source) -> Result<Option<Record>, KafkaError> {
+    let start = Start::Offset(place.offset);
+    let reader = Reader::open(servers, &[&place.topic], Some(place.partition), start).await?;
+    // Where the place is empty, the next record that is there comes, or the end.
+    match reader.next().await? {
+        Event::Record(source, record) if source == *place => Ok(Some(record)),
+        _ => Ok(None),
     }
 }
 

@@ -7,7 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    bench, broker, buffer, check, demo, function, init, lag, model, topic, train, up,
+    bench, broker, buffer, check, dead_letter, demo, function, init, lag, model, tail, topic,
+    train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Topic(topic::Args),
     Lag(lag::Args),
     Buffer(buffer::Args),
+    Tail(tail::Args),
+    DeadLetter(dead_letter::Args),
     Bench(bench::Args),
     Model(model::Args),
     Train(train::Args),
@@ -66,6 +69,8 @@ impl Command {
             Self::Topic(args) => on_runtime(topic::run(args)),
             Self::Lag(args) => on_runtime(lag::run(args)),
             Self::Buffer(args) => on_runtime(buffer::run(args)),
+            Self::Tail(args) => on_runtime(tail::run(args)),
+            Self::DeadLetter(args) => on_runtime(dead_letter::run(args)),
             Self::Bench(args) => on_runtime(bench::run(args)),
             Self::Model(args) => model::run(args),
             Self::Train(args) => train::run(&args),

@@ -9,6 +9,7 @@ mod outcome;
 mod record_text;
 mod signals;
 mod tiers;
+mod time_text;
 
 use std::process::ExitCode;
 use std::time::Instant;

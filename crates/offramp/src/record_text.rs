@@ -45,7 +45,13 @@ fn text_or_base64(bytes: Option<&[u8]>) -> Value {
     }
 }
 
-fn shown(bytes: &[u8]) -> String {
+/// A text without control characters, which could move a terminal's cursor or end a line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Bytes as a person reads them: a text, cut to a readable length, or how many they are.
+pub(crate) fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.chars().all(|c| !c.is_control()) && text.len() <= SHOWN_BYTES => {
             text.to_owned()

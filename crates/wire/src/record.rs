@@ -1,6 +1,7 @@
 //! A record as every function sees it.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 
@@ -65,8 +66,47 @@ pub struct Source {
     pub offset: i64,
 }
 
+/// A text that is no place in a log.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a place in a log; expected TOPIC/PARTITION/OFFSET")]
+pub struct NotASource(String);
+
+impl FromStr for Source {
+    type Err = NotASource;
+
+    fn from_str(text: &str) -> Result<Self, NotASource> {
+        // From the right: no topic that a broker accepts has a slash, but this need not rely on it.
+        let mut parts = text.rsplitn(3, '/');
+        let offset = parts.next().and_then(|offset| offset.parse().ok());
+        let partition = parts.next().and_then(|partition| partition.parse().ok());
+        match (parts.next(), partition, offset) {
+            (Some(topic), Some(partition), Some(offset))
+                if !topic.is_empty() && 0 <= partition && 0 <= offset =>
+            {
+                Ok(Self { topic: topic.to_owned(), partition, offset })
+            }
+            _ => Err(NotASource(text.to_owned())),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_read_as_it_is_written() {
+        let source = Source { topic: "p.edge-input".to_owned(), partition: 2, offset: 9 };
+        assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+        for text in ["", "t", "t/1", "/1/2", "t/-1/2", "t/1/-2", "t/1/x", "t/99999999999/1"] {
+            let error = text.parse::<Source>().unwrap_err().to_string();
+            assert!(error.contains("TOPIC/PARTITION/OFFSET"), "{text}: {error}");
+        }
     }
 }

@@ -29,7 +29,8 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
-    const ALL: [Self; 7] = [
+    /// Every code, in the order in which help texts and errors list them.
+    pub const ALL: [Self; 7] = [
         Self::NotJson,
         Self::WrongShape,
         Self::NotFinite,

@@ -383,7 +383,7 @@ impl Uplink {
         let next = self.shared.state.borrow().waiting().next();
         let topic = &self.shared.settings.buffer.topic.name;
         let deleted =
-            admin::delete_records(&self.shared.ends.own_servers, topic, [(0, next)]).await;
+            admin::delete_records(&self.shared.ends.own_servers, topic, &[(0, next)]).await;
         if let Err(error) = deleted {
             tracing::warn!("what was taken out of the buffer still takes its disk: {error}");
         }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use bench::collector::Patience;
 use bench::payload::to_json;
 use bench::process::Process;
-use bench::{Collected, Collector, End, Load, Outlet, Sent, devices};
+use bench::{Collected, Collector, End, Load, Outlet, Place, Sent, devices};
 use bytes::Bytes;
 use clap::{Subcommand, ValueEnum};
 use model::dataset::idx::{self, Split};
@@ -143,7 +143,7 @@ fn outlets(args: &RunArgs) -> Vec<Outlet> {
     let outlet = |topic: &String, end| {
         let own = (topic.as_str(), args.broker.bootstrap_servers.as_str());
         let (topic, servers) = topic.split_once('@').unwrap_or(own);
-        Outlet { servers: servers.to_owned(), topic: topic.to_owned(), end }
+        Outlet { place: Place { servers: servers.to_owned(), topic: topic.to_owned() }, end }
     };
     let answers =
         args.outputs.iter().enumerate().map(|(at, topic)| outlet(topic, End::Answered(at)));

@@ -13,7 +13,7 @@ use ::pipeline::{Pipeline, Topic};
 use anyhow::Context as _;
 use bench::collector::Patience;
 use bench::payload::to_json;
-use bench::{Collector, End, Load, Outlet, devices};
+use bench::{Collector, End, Load, Outlet, Place, devices};
 use broker::{Broker, BrokerConfig};
 use function::tier::Brokers;
 use model::SubModel;
@@ -85,8 +85,10 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
 /// Where the records of a pipeline end.
 pub(crate) fn outlets(pipeline: &Pipeline, brokers: &Brokers) -> Vec<Outlet> {
     let outlet = |topic: &Topic, end| Outlet {
-        servers: brokers.servers(&topic.servers).to_owned(),
-        topic: topic.name.clone(),
+        place: Place {
+            servers: brokers.servers(&topic.servers).to_owned(),
+            topic: topic.name.clone(),
+        },
         end,
     };
     let tiers = pipeline.tiers.iter().enumerate();

@@ -1,43 +1,7 @@
 //! `offramp topic` and `offramp lag`, against the broker of another process.
 
-use std::io::Write as _;
-use std::process::Stdio;
-
-use crate::process::{Service, broker, offramp, run, run_ok};
-
-struct Place {
-    dir: tempfile::TempDir,
-    _broker: Service,
-    servers: String,
-}
-
-impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (broker, servers) = broker(&dir.path().join("log"), "127.0.0.1:0");
-        Self { dir, _broker: broker, servers }
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        run_ok(&[arguments, &["-b", &self.servers]].concat())
-    }
-
-    fn fails(&self, arguments: &[&str]) -> String {
-        let output = run(&[arguments, &["-b", &self.servers]].concat());
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-
-    fn produce(&self, arguments: &[&str], input: &str) {
-        let mut child =
-            offramp(&[&["topic", "produce"], arguments, &["-b", &self.servers]].concat())
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
-    }
-}
+use crate::place::Place;
+use crate::process::run;
 
 #[test]
 fn topics_are_created_listed_described_and_deleted() {

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
 use pipeline::{Order, Retry};
 use tokio::sync::watch;
@@ -37,6 +40,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// A consumer that asks for nothing for five minutes loses its partitions. Well before, it pauses them and
 /// goes on asking.
 const PAUSE_AFTER: Duration = Duration::from_secs(10);
+/// So few records are handled by the connector's own task. More than these are worth waking a thread for, to
+/// which they go as a task of their own.
+const FEW: usize = 4;
 /// A failure that lasts is said again in the log after this many repetitions.
 const SAY_EVERY: u32 = 10;
 
@@ -152,7 +158,7 @@ impl Connector {
     /// Runs until told to stop, then waits for the records in flight, commits and leaves the group.
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
         let Self { consumer, calls, in_flight, order } = self;
-        let mut flight = Flight { calls, order, lanes: Lanes::new(), tasks: JoinSet::new() };
+        let mut flight = Flight::new(calls, order);
         let mut paused = false;
         let mut last_taken = Instant::now();
         let outcome = loop {
@@ -206,6 +212,7 @@ struct Flight {
     calls: Arc<Calls>,
     order: Order,
     lanes: Lanes<Lane, Admitted>,
+    few: FuturesUnordered<BoxFuture<'static, Landed>>,
     tasks: JoinSet<Landed>,
 }
 
@@ -219,6 +226,11 @@ struct Landed {
 }
 
 impl Flight {
+    fn new(calls: Arc<Calls>, order: Order) -> Self {
+        let (few, tasks) = (FuturesUnordered::new(), JoinSet::new());
+        Self { calls, order, lanes: Lanes::new(), few, tasks }
+    }
+
     fn take(&mut self, deliveries: Vec<Delivery>) {
         let mut starting = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
@@ -250,13 +262,22 @@ impl Flight {
 
     fn call(&mut self, call: Vec<Admitted>) {
         let calls = Arc::clone(&self.calls);
-        self.tasks.spawn(async move { calls.call(call).await });
+        let is_few = call.len() <= FEW;
+        let call = async move { calls.call(call).await };
+        if is_few {
+            self.few.push(call.boxed());
+        } else {
+            self.tasks.spawn(call);
+        }
     }
 
     /// The tickets of the next records that met their fates; `None` when none is in flight.
     async fn landed(&mut self) -> Option<Vec<Ticket>> {
-        let Landed { done, freed, failed } =
-            self.tasks.join_next().await?.expect("a call does not panic");
+        let Landed { done, freed, failed } = tokio::select! {
+            Some(landed) = self.few.next() => landed,
+            Some(landed) = self.tasks.join_next() => landed.expect("a call does not panic"),
+            else => return None,
+        };
         self.lanes.finished(done.len());
         let starting = freed.iter().filter_map(|lane| self.lanes.freed(lane)).collect();
         self.start(starting);

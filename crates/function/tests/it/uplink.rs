@@ -177,12 +177,12 @@ impl Running {
 async fn records_wait_while_the_link_is_cut_and_go_on_in_order_once_it_is_mended() {
     let fixture = Fixture::start("").await;
     let running = fixture.run().await;
-    fixture.send(0..50).await;
     running.until(|status| status.is_up).await;
+    fixture.send(0..50).await;
     fixture.arrived(50).await;
     fixture.fog.cut();
     fixture.send(50..150).await;
-    running.until(|status| status.held == 100).await;
+    running.until(|status| 100 <= status.waiting_records).await;
     assert!(!running.uplink.status().is_up);
     fixture.fog.mend();
     fixture.send(150..200).await;

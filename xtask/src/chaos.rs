@@ -11,6 +11,7 @@
 //! what was sent must have been answered or dead-lettered: none lost, and none of a key out of order.
 
 mod link;
+pub(crate) mod outage;
 mod stage;
 
 use std::io::Write as _;

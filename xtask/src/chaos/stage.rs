@@ -85,7 +85,7 @@ impl Part {
 }
 
 impl Process {
-    fn start(
+    pub(super) fn start(
         name: impl Into<String>,
         kind: &'static str,
         arguments: Vec<String>,
@@ -235,10 +235,29 @@ impl Stage {
 
     /// Each tier in one process, on a broker of its own.
     pub(super) fn nodes(dir: &Path, brokers: Brokers) -> anyhow::Result<Self> {
+        let tiers = TIERS.map(|(tier, _)| tier);
+        let mut stage = Self::nodes_of(dir, brokers, &tiers, "")?;
+        let path = dir.join("offramp.toml");
+        let path = path.to_str().context("the directory is not UTF-8")?;
+        for tier in tiers {
+            let arguments = words(&format!("up {path} --tier {tier}"));
+            stage.push(Part::Process(Process::start(tier, "node", arguments, dir)?));
+        }
+        Ok(stage)
+    }
+
+    /// A broker for each of these tiers, and the pipeline file: all but the tiers' own processes. `keys` are lines
+    /// of the first one's table.
+    pub(super) fn nodes_of(
+        dir: &Path,
+        brokers: Brokers,
+        tiers: &[&str],
+        keys: &str,
+    ) -> anyhow::Result<Self> {
         let mut parts = Vec::new();
         let mut file = "[pipeline]\nname = \"chaos\"\n".to_owned();
         let (mut outputs, mut dead_letters, mut input) = (Vec::new(), Vec::new(), String::new());
-        for (tier, threshold) in TIERS {
+        for (nth, tier) in tiers.iter().enumerate() {
             let servers = broker(&mut parts, &format!("{tier}-broker"), dir, brokers)?;
             let topic = |end: &str| format!("chaos.{tier}-{end}");
             topic_create(&servers, &topic("input"))?;
@@ -255,18 +274,20 @@ impl Stage {
                  retry = {{ attempts = 100, backoff_ms_max = 1000 }}\n",
                 model(tier)?
             )?;
-            if !threshold.is_empty() {
+            if nth == 0 {
+                writeln!(file, "{keys}")?;
+            }
+            if nth + 1 < tiers.len() {
+                let threshold = TIERS[nth].1;
                 writeln!(file, "exit = {{ threshold = {threshold} }}\nfeatures = \"int8\"")?;
             }
         }
-        let path = dir.join("offramp.toml");
-        std::fs::write(&path, file)?;
-        let path = path.to_str().context("the directory is not UTF-8")?;
-        for (tier, _) in TIERS {
-            let arguments = words(&format!("up {path} --tier {tier}"));
-            parts.push(Part::Process(Process::start(tier, "node", arguments, dir)?));
-        }
+        std::fs::write(dir.join("offramp.toml"), file)?;
         Ok(Self { kind: "nodes", parts, input, outputs, dead_letters })
+    }
+
+    pub(super) fn push(&mut self, part: Part) {
+        self.parts.push(part);
     }
 
     /// Starts the devices and the collector.
@@ -403,11 +424,11 @@ fn model(tier: &str) -> anyhow::Result<String> {
     Ok(path.to_str().context("the path of the checkout is not UTF-8")?.to_owned())
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(super) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub(super) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

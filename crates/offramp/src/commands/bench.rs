@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bench::collector::Patience;
+use bench::collector::{Answers, Patience};
 use bench::payload::to_json;
 use bench::process::Process;
 use bench::{Collected, Collector, End, Load, Outlet, Place, Sent, devices};
@@ -183,6 +183,7 @@ struct Report {
     cpu_us_per_record: Option<f64>,
     resident_mib: Option<f64>,
     tiers: Vec<TierReport>,
+    all: TierReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -197,24 +198,29 @@ struct TierReport {
     latency_ms_max: f64,
 }
 
+impl TierReport {
+    fn new(topic: &str, answers: &Answers) -> Self {
+        let ms = |percentile| answers.latency_us.value_at_percentile(percentile) as f64 / 1e3;
+        Self {
+            topic: topic.to_owned(),
+            answered: answers.answered,
+            degraded: answers.degraded,
+            latency_ms_p50: ms(50.0),
+            latency_ms_p90: ms(90.0),
+            latency_ms_p95: ms(95.0),
+            latency_ms_p99: ms(99.0),
+            latency_ms_max: ms(100.0),
+        }
+    }
+}
+
 impl Report {
     fn new(args: &RunArgs, collected: &Collected, sent: &Sent) -> Self {
         let answered = collected.answered();
         let correct: u64 = collected.tiers.iter().map(|tier| tier.correct).sum();
         let seconds = collected.last.map(|last| (last - sent.start()).as_secs_f64());
-        let tiers = args.outputs.iter().zip(&collected.tiers).map(|(topic, answers)| {
-            let ms = |percentile| answers.latency_us.value_at_percentile(percentile) as f64 / 1e3;
-            TierReport {
-                topic: topic.clone(),
-                answered: answers.answered,
-                degraded: answers.degraded,
-                latency_ms_p50: ms(50.0),
-                latency_ms_p90: ms(90.0),
-                latency_ms_p95: ms(95.0),
-                latency_ms_p99: ms(99.0),
-                latency_ms_max: ms(100.0),
-            }
-        });
+        let tiers = args.outputs.iter().zip(&collected.tiers);
+        let tiers = tiers.map(|(topic, answers)| TierReport::new(topic, answers));
         Self {
             records: args.records,
             answered,
@@ -229,6 +235,7 @@ impl Report {
             cpu_us_per_record: None,
             resident_mib: None,
             tiers: tiers.collect(),
+            all: TierReport::new("all", &collected.all()),
         }
     }
 
@@ -245,7 +252,8 @@ impl Report {
             "{:<width$}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
             "topic", "answered", "degraded", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms"
         )?;
-        for tier in &self.tiers {
+        let all = (1 < self.tiers.len()).then_some(&self.all);
+        for tier in self.tiers.iter().chain(all) {
             writeln!(
                 out,
                 "{:<width$}{:>10}{:>10}{:>10.2}{:>10.2}{:>10.2}{:>10.2}{:>10.2}",

@@ -22,10 +22,40 @@ const QUEUE_KBYTES: u32 = 32 << 10;
 /// Pause before the next look for room.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(2);
 
+/// How a producer compresses its batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As gzip does.
+    Gzip,
+    /// As LZ4 does.
+    Lz4,
+    /// As Snappy does.
+    Snappy,
+}
+
+impl Compression {
+    /// Every compression that the client is built with.
+    pub const ALL: [Self; 4] = [Self::None, Self::Gzip, Self::Lz4, Self::Snappy];
+
+    /// The name in the client's configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        }
+    }
+}
+
 /// Sends records to the topics of one broker. Clones share one client.
 #[derive(Clone)]
 pub struct Producer {
     servers: Arc<str>,
+    compression: Compression,
     client: Arc<Mutex<FutureProducer>>,
 }
 
@@ -38,8 +68,13 @@ impl std::fmt::Debug for Producer {
 impl Producer {
     /// A producer to the broker at `servers` (`bootstrap.servers`). Does not wait for a connection.
     pub fn new(servers: &str) -> Result<Self, KafkaError> {
-        let client = Arc::new(Mutex::new(connect(servers)?));
-        Ok(Self { servers: servers.into(), client })
+        Self::compressing(servers, Compression::None)
+    }
+
+    /// A producer whose batches are compressed.
+    pub fn compressing(servers: &str, compression: Compression) -> Result<Self, KafkaError> {
+        let client = Arc::new(Mutex::new(connect(servers, compression)?));
+        Ok(Self { servers: servers.into(), compression, client })
     }
 
     /// Stores a record: key, headers, timestamp and value as they are. Returns when the broker has said that
@@ -91,7 +126,7 @@ impl Producer {
         let mut client = self.client.lock().expect("no holder panics");
         // An idempotent client that lost its place in the broker's sequence never recovers; a new one does.
         if rdkafka::producer::Producer::client(&*client).fatal_error().is_some() {
-            match connect(&self.servers) {
+            match connect(&self.servers, self.compression) {
                 Ok(fresh) => *client = fresh,
                 Err(error) => tracing::warn!("producer could not be replaced: {error}"),
             }
@@ -126,10 +161,11 @@ impl Confirmation {
     }
 }
 
-fn connect(servers: &str) -> Result<FutureProducer, KafkaError> {
+fn connect(servers: &str, compression: Compression) -> Result<FutureProducer, KafkaError> {
     client::config(servers)
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        .set("compression.type", compression.name())
         // Records that arrive while five requests are under way gather into the next ones by themselves.
         .set("linger.ms", "0")
         .set("message.timeout.ms", "0")

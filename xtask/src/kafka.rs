@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
             other => bail!("`{other}` is not an option of kafka; it has --port N and --dir D"),
         }
     }
-    let kafka = Kafka::start_at(port, dir.as_deref(), Waits::Short)?;
+    let kafka = Kafka::start_at(port, None, dir.as_deref(), Waits::Short)?;
     eprintln!("xtask: Kafka {VERSION} answers; its jars are in {}", kafka.jars().display());
     writeln!(std::io::stdout(), "{}", kafka.bootstrap())?;
     loop {
@@ -103,11 +103,16 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// Starts a broker on a free port, in a directory that goes with it.
     pub(crate) fn start(waits: Waits) -> anyhow::Result<Self> {
-        Self::start_at(None, None, waits)
+        Self::start_at(None, None, None, waits)
     }
 
-    /// A directory that was given is kept.
-    fn start_at(port: Option<u16>, dir: Option<&Path>, waits: Waits) -> anyhow::Result<Self> {
+    /// A directory that was given is kept. Clients are told to come to the port `advertised`, if it is given.
+    pub(crate) fn start_at(
+        port: Option<u16>,
+        advertised: Option<u16>,
+        dir: Option<&Path>,
+        waits: Waits,
+    ) -> anyhow::Result<Self> {
         let jars = fetch()?;
         let (port, controller_port) = free_ports(port)?;
         let bootstrap = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -116,7 +121,7 @@ impl Kafka {
         let discard = dir.is_none().then_some(temporary.as_path());
         let dir = dir.unwrap_or(&temporary);
         std::fs::create_dir_all(dir).with_context(|| format!("`{}`", dir.display()))?;
-        let kafka = format(&jars, dir, port, controller_port, waits)
+        let kafka = format(&jars, dir, [port, advertised.unwrap_or(port), controller_port], waits)
             .and_then(|properties| Self::keep(&jars, dir, discard, &properties, bootstrap));
         match (kafka, discard) {
             (Ok(kafka), _) => {
@@ -263,8 +268,7 @@ fn free_ports(given: Option<u16>) -> anyhow::Result<(u16, u16)> {
 fn format(
     jars: &Path,
     dir: &Path,
-    port: u16,
-    controller: u16,
+    [port, advertised, controller]: [u16; 3],
     waits: Waits,
 ) -> anyhow::Result<PathBuf> {
     let data = dir.join("data");
@@ -273,7 +277,7 @@ fn format(
         "process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@127.0.0.1:{controller}

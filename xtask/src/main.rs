@@ -1,7 +1,8 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `kafka`, `bench`,
-//! `rival`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `chaos`,
+//! `outage`, `kafka`, `bench`, `rival`.
 
 mod bench;
+mod chaos;
 mod clients;
 mod faults;
 mod kafka;
@@ -21,6 +22,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   parity   the broker's behavioural tests, against Apache Kafka and against ours
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  chaos    the tiers under load while their processes are killed, stopped and cut off, at random: [--seconds N]
+           [--stage functions|nodes] [--against offramp|kafka] [--seed N]
+  outage   an edge node whose uplink is cut for a minute, records held and answered by it: [--seconds N]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
@@ -35,6 +39,8 @@ fn main() -> anyhow::Result<()> {
         ["parity"] => parity::test(),
         ["clients", arguments @ ..] => clients::test(arguments),
         ["faults"] => faults::test(),
+        ["chaos", options @ ..] => chaos::test(options),
+        ["outage", options @ ..] => chaos::outage::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),

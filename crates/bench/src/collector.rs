@@ -144,6 +144,17 @@ impl Collector {
     }
 }
 
+impl Answers {
+    fn new() -> Self {
+        Self {
+            answered: 0,
+            correct: 0,
+            degraded: 0,
+            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 3).expect("the bounds are legal"),
+        }
+    }
+}
+
 impl Collected {
     fn new(ends: &[End]) -> Self {
         let tiers = ends.iter().filter_map(|end| match end {
@@ -151,14 +162,8 @@ impl Collected {
             End::DeadLettered => None,
         });
         let tiers = tiers.max().unwrap_or(0);
-        let answers = || Answers {
-            answered: 0,
-            correct: 0,
-            degraded: 0,
-            latency_us: Histogram::new_with_max(LATENCY_US_MAX, 3).expect("the bounds are legal"),
-        };
         Self {
-            tiers: (0..tiers).map(|_| answers()).collect(),
+            tiers: (0..tiers).map(|_| Answers::new()).collect(),
             dead_lettered: 0,
             duplicated: 0,
             late: 0,
@@ -188,6 +193,18 @@ impl Collected {
         }
         self.first.get_or_insert(arrival.at);
         self.last = Some(arrival.at);
+    }
+
+    /// The answers of all tiers together.
+    pub fn all(&self) -> Answers {
+        let mut all = Answers::new();
+        for tier in &self.tiers {
+            all.answered += tier.answered;
+            all.correct += tier.correct;
+            all.degraded += tier.degraded;
+            all.latency_us.add(&tier.latency_us).expect("all histograms have the same bounds");
+        }
+        all
     }
 
     /// Records answered by any tier.

@@ -152,7 +152,7 @@ impl Device {
 
     async fn confirmed(&self, number: u64, confirmation: kafka::Confirmation) {
         match confirmation.confirmed().await {
-            Ok(()) => drop(self.sent.confirmed.fetch_add(1, Ordering::Relaxed)),
+            Ok(_) => drop(self.sent.confirmed.fetch_add(1, Ordering::Relaxed)),
             Err(error) => tracing::error!(number, "a device could not send: {error}"),
         }
     }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
 use pipeline::{Order, Retry};
 use tokio::sync::watch;
@@ -27,7 +30,7 @@ use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
 use crate::http::client::HttpFunction;
-use crate::inference::Inference;
+use crate::inference::{Incoming, Inference};
 use crate::lanes::Lanes;
 use crate::stop::Stop;
 
@@ -37,6 +40,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// A consumer that asks for nothing for five minutes loses its partitions. Well before, it pauses them and
 /// goes on asking.
 const PAUSE_AFTER: Duration = Duration::from_secs(10);
+/// So few records are handled by the connector's own task. More than these are worth waking a thread for, to
+/// which they go as a task of their own.
+const FEW: usize = 4;
 /// A failure that lasts is said again in the log after this many repetitions.
 const SAY_EVERY: u32 = 10;
 
@@ -54,7 +60,7 @@ impl Target {
     fn max_records(&self) -> usize {
         match self {
             Self::Inference(inference) => inference.max_batch(),
-            Self::Url(_) => 1,
+            Self::Url(function) => function.max_records(),
         }
     }
 
@@ -62,13 +68,18 @@ impl Target {
     /// may succeed later fails those of its lane that come after it as well.
     async fn call_many(&self, records: &[Delivery], lanes: &[Option<Lane>]) -> Vec<Called> {
         match self {
-            Self::Inference(inference) => inference.call_many(records, lanes).await,
-            Self::Url(_) => {
-                let mut called = Vec::with_capacity(records.len());
-                for Delivery { record, source, .. } in records {
-                    called.push(self.call(record, source).await);
-                }
-                called
+            Self::Inference(inference) => {
+                let incoming = records.iter().map(|delivery| Incoming {
+                    record: &delivery.record,
+                    source: Some(&delivery.source),
+                    received_us: delivery.received_us,
+                });
+                inference.call_many(&incoming.collect::<Vec<_>>(), lanes).await
+            }
+            Self::Url(function) => {
+                let records =
+                    records.iter().map(|delivery| (&delivery.record, Some(&delivery.source)));
+                function.call_many(&records.collect::<Vec<_>>()).await
             }
         }
     }
@@ -147,7 +158,7 @@ impl Connector {
     /// Runs until told to stop, then waits for the records in flight, commits and leaves the group.
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
         let Self { consumer, calls, in_flight, order } = self;
-        let mut flight = Flight { calls, order, lanes: Lanes::new(), tasks: JoinSet::new() };
+        let mut flight = Flight::new(calls, order);
         let mut paused = false;
         let mut last_taken = Instant::now();
         let outcome = loop {
@@ -201,6 +212,7 @@ struct Flight {
     calls: Arc<Calls>,
     order: Order,
     lanes: Lanes<Lane, Admitted>,
+    few: FuturesUnordered<BoxFuture<'static, Landed>>,
     tasks: JoinSet<Landed>,
 }
 
@@ -214,6 +226,11 @@ struct Landed {
 }
 
 impl Flight {
+    fn new(calls: Arc<Calls>, order: Order) -> Self {
+        let (few, tasks) = (FuturesUnordered::new(), JoinSet::new());
+        Self { calls, order, lanes: Lanes::new(), few, tasks }
+    }
+
     fn take(&mut self, deliveries: Vec<Delivery>) {
         let mut starting = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
@@ -245,13 +262,22 @@ impl Flight {
 
     fn call(&mut self, call: Vec<Admitted>) {
         let calls = Arc::clone(&self.calls);
-        self.tasks.spawn(async move { calls.call(call).await });
+        let is_few = call.len() <= FEW;
+        let call = async move { calls.call(call).await };
+        if is_few {
+            self.few.push(call.boxed());
+        } else {
+            self.tasks.spawn(call);
+        }
     }
 
     /// The tickets of the next records that met their fates; `None` when none is in flight.
     async fn landed(&mut self) -> Option<Vec<Ticket>> {
-        let Landed { done, freed, failed } =
-            self.tasks.join_next().await?.expect("a call does not panic");
+        let Landed { done, freed, failed } = tokio::select! {
+            Some(landed) = self.few.next() => landed,
+            Some(landed) = self.tasks.join_next() => landed.expect("a call does not panic"),
+            else => return None,
+        };
         self.lanes.finished(done.len());
         let starting = freed.iter().filter_map(|lane| self.lanes.freed(lane)).collect();
         self.start(starting);
@@ -294,7 +320,7 @@ impl Calls {
     async fn carry_all(&self, records: Vec<(Admitted, Failure)>) -> Landed {
         let mut landed = Landed { done: Vec::new(), freed: HashSet::new(), failed: Vec::new() };
         for ((delivery, lane), failure) in records {
-            let Delivery { record, source, ticket } = delivery;
+            let Delivery { record, source, ticket, .. } = delivery;
             let fate = self.carry(&record, &source, failure).await;
             self.counters.met(fate);
             landed.done.push(ticket);

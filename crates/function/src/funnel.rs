@@ -42,11 +42,12 @@ pub struct Sending(Confirmation);
 impl Sending {
     /// Returns when the record is durable.
     pub async fn confirmed(self) -> Result<(), Failure> {
-        self.0.confirmed().await.map_err(|error| failure(&error))
+        self.0.confirmed().await.map(drop).map_err(|error| failure(&error))
     }
 }
 
-fn failure(error: &SendError) -> Failure {
+/// What a record that was not stored is to its caller.
+pub(crate) fn failure(error: &SendError) -> Failure {
     match error {
         SendError::TooLarge { .. } => {
             Failure::Reject(Reject::new(RejectCode::TooLarge, error.to_string()))

@@ -1,19 +1,20 @@
 //! The inference function: sub-model → exit or forward, decided per sample.
 
-use std::collections::HashSet;
+mod deliver;
+
 use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use kafka::Delivery;
 use model::{Decision, Exit, Rows, SubModel, confidence, decide};
 use pipeline::Scale;
-use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header};
+use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
-use crate::funnel::{Funnel, Sending};
-use crate::http::client::HttpFunction;
 use crate::pool::Pool;
+
+pub use deliver::Destination;
 
 /// A sub-model, its instances, and where its results go.
 #[derive(Debug)]
@@ -42,24 +43,9 @@ pub struct Settings {
     pub encoding: Encoding,
     /// How features are written.
     pub features: Encoding,
-}
-
-/// Where a result goes.
-#[derive(Debug, Clone)]
-pub enum Destination {
-    /// Into a topic, by the funnel of this process.
-    Funnel(Funnel),
-    /// To a funnel over HTTP.
-    Url(HttpFunction),
-}
-
-impl Destination {
-    async fn send(&self, record: &Record) -> Result<(), Failure> {
-        match self {
-            Self::Funnel(funnel) => funnel.send(record).await,
-            Self::Url(function) => function.call(record, None).await.map(drop),
-        }
-    }
+    /// Whether a sample is answered here when it can't be forwarded because the next tier is away. Takes
+    /// effect where answers have a destination.
+    pub answer_here: bool,
 }
 
 /// What a record became: a record with the answered samples, one with the forwarded ones, or both.
@@ -69,6 +55,8 @@ pub struct Outcome {
     pub answer: Option<Record>,
     /// The samples for the next tier: rows of features, `[[…], …]`.
     pub forward: Option<Record>,
+    /// The same samples answered here, for when the next tier is away.
+    pub instead: Option<Record>,
 }
 
 impl Outcome {
@@ -97,28 +85,14 @@ impl Inference {
     /// Infers a record and delivers the outcome to its destinations. Returns once it is durable there.
     pub async fn call(&self, record: &Record, source: Option<&Source>) -> Result<Fate, Failure> {
         let outcome = self.infer(record, source).await?;
-        self.deliver(&outcome).await?;
-        Ok(outcome.fate())
+        self.deliver(outcome).await
     }
 
-    /// Delivers what has a destination.
-    pub async fn deliver(&self, outcome: &Outcome) -> Result<(), Failure> {
-        let send = async |destination: &Option<Destination>, record: &Option<Record>| match (
-            destination,
-            record,
-        ) {
-            (Some(destination), Some(record)) => destination.send(record).await,
-            _ => Ok(()),
-        };
-        send(&self.exit, &outcome.answer).await?;
-        send(&self.forward, &outcome.forward).await
-    }
-
-    /// What the caller gets back: the parts of the outcome that have no destination.
-    pub fn returned<'o>(&self, outcome: &'o Outcome) -> (Option<&'o Record>, Option<&'o Record>) {
+    /// What the caller gets back: copies of the parts of the outcome that have no destination.
+    pub fn returned(&self, outcome: &Outcome) -> (Option<Record>, Option<Record>) {
         (
-            outcome.answer.as_ref().filter(|_| self.exit.is_none()),
-            outcome.forward.as_ref().filter(|_| self.forward.is_none()),
+            outcome.answer.clone().filter(|_| self.exit.is_none()),
+            outcome.forward.clone().filter(|_| self.forward.is_none()),
         )
     }
 
@@ -128,50 +102,33 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
+        let incoming = Incoming::now(record, source);
         let (samples, count) = self.samples(record)?;
         let output = self.pool.run(samples, count).await?;
-        Ok(self.split(record, source, &output.rows(0, count))?)
+        Ok(self.split(incoming, &output.rows(0, count))?)
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
     /// durable, or have failed. Of one lane, none is delivered after one that failed and may succeed later.
     pub(crate) async fn call_many(
         &self,
-        deliveries: &[Delivery],
+        records: &[Incoming<'_>],
         lanes: &[Option<Lane>],
     ) -> Vec<Called> {
-        let outcomes = self.infer_many(deliveries).await;
-        let mut stuck = HashSet::new();
-        let mut sending = Vec::with_capacity(outcomes.len());
-        for (outcome, lane) in outcomes.into_iter().zip(lanes) {
-            let sent = match outcome {
-                _ if lane.as_ref().is_some_and(|lane| stuck.contains(lane)) => Err(Failure::Behind),
-                Ok(outcome) => self.send(&outcome).await.map(|sent| (outcome.fate(), sent)),
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = &sent
-                && !matches!(failure, Failure::Reject(_))
-            {
-                stuck.extend(lane.as_ref());
-            }
-            sending.push(sent);
-        }
-        let mut called = Vec::with_capacity(sending.len());
-        for sent in sending {
-            called.push(match sent {
-                Ok((fate, sent)) => confirmed(sent).await.map(|()| fate),
-                Err(failure) => Err(failure),
-            });
-        }
-        called
+        let outcomes = self.infer_many(records).await;
+        self.deliver_many(outcomes, lanes).await
     }
 
-    async fn infer_many(&self, deliveries: &[Delivery]) -> Vec<Result<Outcome, Failure>> {
+    /// Infers several records in one run.
+    pub(crate) async fn infer_many(
+        &self,
+        incoming: &[Incoming<'_>],
+    ) -> Vec<Result<Outcome, Failure>> {
         let mut samples = Vec::new();
-        let counts: Vec<Result<usize, Reject>> = deliveries
+        let counts: Vec<Result<usize, Reject>> = incoming
             .iter()
-            .map(|delivery| {
-                let (of_record, count) = self.samples(&delivery.record)?;
+            .map(|incoming| {
+                let (of_record, count) = self.samples(incoming.record)?;
                 samples.extend_from_slice(&of_record);
                 Ok(count)
             })
@@ -179,32 +136,16 @@ impl Inference {
         let all = counts.iter().flatten().sum();
         let output = if all == 0 { Ok(None) } else { self.pool.run(samples, all).await.map(Some) };
         let mut first = 0;
-        let records = deliveries.iter().zip(counts);
+        let records = incoming.iter().zip(counts);
         records
-            .map(|(Delivery { record, source, .. }, count)| {
+            .map(|(incoming, count)| {
                 let count = count?;
                 let output = output.as_ref().map_err(Clone::clone)?;
                 let output = output.as_ref().expect("there are samples").rows(first, count);
                 first += count;
-                Ok(self.split(record, Some(source), &output)?)
+                Ok(self.split(*incoming, &output)?)
             })
             .collect()
-    }
-
-    /// Starts to deliver what has a destination.
-    async fn send(&self, outcome: &Outcome) -> Result<Vec<Sending>, Failure> {
-        let parts = [(&self.exit, &outcome.answer), (&self.forward, &outcome.forward)];
-        let mut sending = Vec::new();
-        for part in parts {
-            match part {
-                (Some(Destination::Funnel(funnel)), Some(record)) => {
-                    sending.push(funnel.enqueue(record).await?);
-                }
-                (Some(destination), Some(record)) => destination.send(record).await?,
-                _ => {}
-            }
-        }
-        Ok(sending)
     }
 
     /// Samples that one run takes, at most.
@@ -231,13 +172,9 @@ impl Inference {
     }
 
     /// Decides each sample and gathers the two outgoing records.
-    fn split(
-        &self,
-        record: &Record,
-        source: Option<&Source>,
-        output: &Rows<'_>,
-    ) -> Result<Outcome, Reject> {
-        let (mut answered, mut forwarded) = (Vec::new(), Vec::new());
+    fn split(&self, incoming: Incoming<'_>, output: &Rows<'_>) -> Result<Outcome, Reject> {
+        let (mut answered, mut forwarded, mut instead) = (Vec::new(), Vec::new(), Vec::new());
+        let answers_here = self.settings.answer_here && self.exit.is_some();
         let criterion = self.settings.exit.map(|exit| exit.criterion).unwrap_or_default();
         let mut confidences = Vec::with_capacity(output.samples);
         for row in 0..output.samples {
@@ -249,43 +186,57 @@ impl Inference {
             }
             confidences.push(confidence(exit, criterion));
             match (decide(exit, self.settings.exit.as_ref()), features) {
-                (Decision::Forward, Some(features)) => forwarded.push((row, features)),
+                (Decision::Forward, Some(features)) => {
+                    forwarded.push((row, features));
+                    instead.extend(answers_here.then_some((row, exit)));
+                }
                 _ => answered.push((row, exit)),
             }
         }
-        let split = !answered.is_empty() && !forwarded.is_empty();
-        let outgoing = |rows: &[(usize, &[f32])], encoding| {
-            let outgoing = || self.outgoing(record, source, rows, encoding, &confidences, split);
-            (!rows.is_empty()).then(outgoing)
+        let hop = Hop {
+            incoming,
+            took_us: now_us().saturating_sub(incoming.received_us),
+            confidences: &confidences,
+            is_split: !answered.is_empty() && !forwarded.is_empty(),
         };
+        let outgoing = |rows: &[(usize, &[f32])], encoding| {
+            (!rows.is_empty()).then(|| self.outgoing(&hop, rows, encoding))
+        };
+        let mut instead = outgoing(&instead, Encoding::Json);
+        if let Some(instead) = &mut instead {
+            let why = Header::new(header::DEGRADED, header::DEGRADED_BY_UPLINK_LOSS);
+            instead.headers.push(why);
+        }
         Ok(Outcome {
             answer: outgoing(&answered, Encoding::Json),
             forward: outgoing(&forwarded, self.settings.features),
+            instead,
         })
     }
 
     /// A record that keeps what the incoming one had and adds this hop's headers.
-    fn outgoing(
-        &self,
-        record: &Record,
-        source: Option<&Source>,
-        rows: &[(usize, &[f32])],
-        encoding: Encoding,
-        confidences: &[f32],
-        split: bool,
-    ) -> Record {
-        let mut headers = Vec::with_capacity(record.headers.len() + 6);
+    fn outgoing(&self, hop: &Hop<'_>, rows: &[(usize, &[f32])], encoding: Encoding) -> Record {
+        let Incoming { record, source, received_us } = hop.incoming;
+        let mut headers = Vec::with_capacity(record.headers.len() + 8);
         // How the value was written that this hop has read; what it writes may be written otherwise.
         headers.extend(record.headers.iter().filter(|h| h.name != header::ENCODING).cloned());
         // The same log position gives the same id, also when the record is inferred twice.
         if let (None, Some(source)) = (record.header(header::ID), source) {
             headers.push(Header::new(header::ID, source.to_string()));
         }
+        if record.header(header::TRACEPARENT).is_none()
+            && let Some(id) = headers.iter().find(|header| header.name == header::ID)
+            && let Some(id) = &id.value
+        {
+            let trace = trace::start(&String::from_utf8_lossy(id));
+            headers.push(Header::new(header::TRACEPARENT, trace));
+        }
         headers.push(Header::new(header::TIER, self.settings.tier.clone()));
-        let own = rows.iter().map(|&(row, _)| confidences[row]);
-        headers.push(Header::new(header::EXIT_CONFIDENCE, list(own, confidences.len() == 1)));
+        let own = rows.iter().map(|&(row, _)| hop.confidences[row]);
+        headers.push(Header::new(header::EXIT_CONFIDENCE, list(own, hop.confidences.len() == 1)));
         headers.push(Header::new(header::MODEL, self.sub_model.version().to_owned()));
-        if split {
+        headers.push(Header::new(header::TIMES, format!("{received_us}+{}", hop.took_us)));
+        if hop.is_split {
             headers.push(Header::new(header::ROWS, list(rows.iter().map(|&(row, _)| row), false)));
         }
         if encoding != Encoding::Json {
@@ -301,11 +252,33 @@ impl Inference {
     }
 }
 
-async fn confirmed(sending: Vec<Sending>) -> Result<(), Failure> {
-    for sending in sending {
-        sending.confirmed().await?;
+/// A record that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) source: Option<&'a Source>,
+    /// When, in microseconds since the epoch.
+    pub(crate) received_us: u64,
+}
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn now(record: &'a Record, source: Option<&'a Source>) -> Self {
+        Self { record, source, received_us: now_us() }
     }
-    Ok(())
+}
+
+/// What a hop adds to every part of a record.
+struct Hop<'a> {
+    incoming: Incoming<'a>,
+    took_us: u64,
+    /// Of every sample of the record.
+    confidences: &'a [f32],
+    is_split: bool,
+}
+
+/// Microseconds since the epoch.
+fn now_us() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64)
 }
 
 /// A JSON list, or its only element bare.

@@ -20,9 +20,11 @@ mod lanes;
 pub mod pool;
 pub mod stop;
 pub mod tier;
+pub mod uplink;
 
 pub use connector::Connector;
 pub use failure::{Failure, Fate};
 pub use funnel::Funnel;
 pub use inference::Inference;
 pub use stop::Stop;
+pub use uplink::Uplink;

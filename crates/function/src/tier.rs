@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use kafka::{Consumer, KafkaError, Producer};
 use model::{Exit, SubModel};
-use pipeline::{Pipeline, Servers, Tier, Topic};
+use pipeline::{OnLoss, Pipeline, Servers, Tier, Topic};
 use wire::ExitCriterion;
 
 use crate::connector::{Connector, Target};
 use crate::funnel::Funnel;
 use crate::inference::{Destination, Inference, Settings};
+use crate::uplink::{Ends, Uplink};
 
 /// Clients of the brokers that a process talks to: one producer a broker.
 #[derive(Debug)]
@@ -35,20 +36,35 @@ impl Brokers {
 
     /// A funnel into a topic.
     pub fn funnel(&mut self, topic: &Topic) -> Result<Funnel, KafkaError> {
-        let servers = self.servers(&topic.servers).to_owned();
+        Ok(Funnel::new(self.producer(&topic.servers)?, topic.name.clone()))
+    }
+
+    fn producer(&mut self, servers: &Servers) -> Result<Producer, KafkaError> {
+        let servers = self.servers(servers).to_owned();
         let producer = match self.producers.get(&servers) {
             Some(producer) => producer.clone(),
             None => Producer::new(&servers)?,
         };
         self.producers.insert(servers, producer.clone());
-        Ok(Funnel::new(producer, topic.name.clone()))
+        Ok(producer)
     }
 }
 
-/// The topics of a tier: where records arrive, where answers, features and dead letters go.
+/// The topics that a tier can't do without: where records arrive, where answers, features and dead letters go.
+/// A next tier's topic on another broker is not among them: that broker may be away.
 pub fn topics<'p>(pipeline: &'p Pipeline, tier: &'p Tier) -> Vec<&'p Topic> {
     let own = [&tier.input, &tier.output, &tier.dead_letter];
-    own.into_iter().chain(pipeline.next_of(tier).map(|next| &next.input)).collect()
+    let next = pipeline.next_of(tier).filter(|_| tier.uplink.is_none());
+    own.into_iter().chain(next.map(|next| &next.input)).collect()
+}
+
+/// A tier in this process.
+#[derive(Debug)]
+pub struct Composed {
+    /// Takes its records through it.
+    pub connector: Connector,
+    /// Where its features go, if the next tier's broker is not its own. To be kept while the connector runs.
+    pub uplink: Option<Uplink>,
 }
 
 /// The exit of a tier that is not the last: what is configured, else what the artefact carries. An artefact
@@ -71,7 +87,7 @@ pub fn compose(
     tier: &Tier,
     sub_model: SubModel,
     brokers: &mut Brokers,
-) -> Result<Connector, KafkaError> {
+) -> Result<Composed, KafkaError> {
     let next = pipeline.next_of(tier);
     let exit = next.map(|_| exit_of(&sub_model, tier.criterion, tier.threshold));
     let settings = Settings {
@@ -81,16 +97,33 @@ pub fn compose(
         max_batch: tier.max_batch,
         encoding: tier.encoding,
         features: tier.features,
+        answer_here: tier.uplink.as_ref().is_some_and(|up| up.on_loss == OnLoss::AnswerHere),
     };
     let exit = Destination::Funnel(brokers.funnel(&tier.output)?);
-    let forward = match next {
-        Some(next) => Some(Destination::Funnel(brokers.funnel(&next.input)?)),
-        None => None,
-    };
     let dead_letters = brokers.funnel(&tier.dead_letter)?;
+    let uplink = match (next, &tier.uplink) {
+        (Some(next), Some(settings)) => {
+            let ends = Ends {
+                servers: brokers.servers(&next.input.servers).to_owned(),
+                topic: next.input.name.clone(),
+                own_servers: brokers.servers(&tier.input.servers).to_owned(),
+                own: brokers.producer(&tier.input.servers)?,
+                dead_letters: dead_letters.clone(),
+            };
+            Some(Uplink::new(ends, settings.clone(), tier.retry))
+        }
+        _ => None,
+    };
+    let forward = match (next, &uplink) {
+        (_, Some(uplink)) => Some(Destination::Uplink(uplink.clone())),
+        (Some(next), None) => Some(Destination::Funnel(brokers.funnel(&next.input)?)),
+        (None, None) => None,
+    };
     let inference = Inference::new(sub_model, settings, Some(exit), forward);
     let servers = brokers.servers(&tier.input.servers);
     let consumer = Consumer::subscribe(servers, &tier.input.name, &[&tier.input.name])?;
     let target = Target::Inference(Arc::new(inference));
-    Ok(Connector::new(consumer, target, dead_letters, tier.in_flight, tier.order, tier.retry))
+    let connector =
+        Connector::new(consumer, target, dead_letters, tier.in_flight, tier.order, tier.retry);
+    Ok(Composed { connector, uplink })
 }

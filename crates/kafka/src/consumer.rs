@@ -39,6 +39,8 @@ pub struct Delivery {
     pub record: Record,
     /// Where it stands.
     pub source: Source,
+    /// When it was handed out, in microseconds since the epoch.
+    pub received_us: u64,
     /// Handed back to [`Consumer::done`].
     pub ticket: Ticket,
 }
@@ -116,7 +118,9 @@ impl Consumer {
     fn hand_out(&self, message: &BorrowedMessage<'_>) -> Delivery {
         let (source, record) = (message::source(message), message::record(message));
         let epoch = self.ledger().handed_out(&source.topic, source.partition, source.offset);
-        Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source }
+        let received_us =
+            std::time::UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64);
+        Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source, received_us }
     }
 
     /// Becomes true when the group has given this consumer its first share. Only moves while records are asked

@@ -12,6 +12,13 @@ pub enum KafkaError {
         #[source]
         source: Box<rdkafka::error::KafkaError>,
     },
+    /// There is no thread for a client.
+    #[error("no thread for a kafka client")]
+    Thread {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// No broker answered in time.
     #[error(
         "broker `{servers}` does not answer within {waited_s} s: {reason}; \

@@ -14,6 +14,7 @@ pub mod admin;
 mod client;
 mod consumer;
 mod error;
+mod gate;
 mod ledger;
 mod message;
 mod producer;

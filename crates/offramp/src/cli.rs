@@ -7,7 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    bench, broker, check, dead_letter, demo, function, init, lag, model, tail, topic, train, up,
+    bench, broker, buffer, check, dead_letter, demo, function, init, lag, model, tail, topic,
+    train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Broker(broker::Args),
     Topic(topic::Args),
     Lag(lag::Args),
+    Buffer(buffer::Args),
     Tail(tail::Args),
     DeadLetter(dead_letter::Args),
     Bench(bench::Args),
@@ -66,6 +68,7 @@ impl Command {
             Self::Broker(args) => on_runtime(broker::run(args)),
             Self::Topic(args) => on_runtime(topic::run(args)),
             Self::Lag(args) => on_runtime(lag::run(args)),
+            Self::Buffer(args) => on_runtime(buffer::run(args)),
             Self::Tail(args) => on_runtime(tail::run(args)),
             Self::DeadLetter(args) => on_runtime(dead_letter::run(args)),
             Self::Bench(args) => on_runtime(bench::run(args)),

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use broker::Monitor;
+use function::counters::Counts;
+use function::uplink::Status;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -31,6 +33,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
+
+use crate::tiers::Running;
 
 /// What the format calls itself.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -56,6 +60,11 @@ impl Metrics {
     /// Adds what a broker counts.
     pub(crate) fn broker(&mut self, monitor: Monitor) {
         self.registry.register_collector(Box::new(BrokerCollector { monitor }));
+    }
+
+    /// Adds what tiers count.
+    pub(crate) fn tiers(&mut self, tiers: &[Running]) {
+        self.registry.register_collector(Box::new(TierCollector { tiers: tiers.to_vec() }));
     }
 
     /// Listens on an address.
@@ -200,5 +209,61 @@ impl Collector for BrokerCollector {
         each("writable", "0 after an error on the disk, until the log is open again", |stats| {
             f64::from(u8::from(stats.is_writable))
         })
+    }
+}
+
+#[derive(Debug)]
+struct TierCollector {
+    tiers: Vec<Running>,
+}
+
+impl Collector for TierCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts: Vec<_> =
+            self.tiers.iter().map(|running| (&running.tier, running.counters.counts())).collect();
+        let fates = counts.iter().flat_map(|(tier, counts)| {
+            let fates = [
+                ("answered", counts.answered),
+                ("forwarded", counts.forwarded),
+                ("split", counts.split),
+                ("dead-lettered", counts.dead_lettered),
+            ];
+            let labelled =
+                |(fate, count)| ([("tier", tier.as_str()), ("fate", fate)], count as f64);
+            fates.map(labelled)
+        });
+        let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
+        let name = "offramp_tier_records";
+        encode(&mut encoder, name, "Records that met their fate", counter, fates)?;
+        let mut each = |name: &str, help: &str, kind, value: fn(&Counts) -> u64| {
+            let name = format!("offramp_tier_{name}");
+            let labelled = counts
+                .iter()
+                .map(|(tier, counts)| ([("tier", tier.as_str())], value(counts) as f64));
+            encode(&mut encoder, &name, help, kind, labelled)
+        };
+        each("consumed", "Records taken from the log", counter, |counts| counts.consumed)?;
+        each("retried", "Calls that were made again", counter, |counts| counts.retried)?;
+        each("in_flight", "Records under way", gauge, Counts::in_flight)?;
+        let uplinks: Vec<_> = self
+            .tiers
+            .iter()
+            .filter_map(|running| Some((&running.tier, running.uplink.as_ref()?.status())))
+            .collect();
+        let mut each = |name: &str, help: &str, kind, value: fn(&Status) -> u64| {
+            let name = format!("offramp_uplink_{name}");
+            let labelled = uplinks
+                .iter()
+                .map(|(tier, status)| ([("tier", tier.as_str())], value(status) as f64));
+            encode(&mut encoder, &name, help, kind, labelled)
+        };
+        each("up", "1 while records go straight to the next tier", gauge, |s| s.is_up.into())?;
+        each("waiting", "Records that wait for the next tier", gauge, |s| s.waiting_records)?;
+        each("waiting_bytes", "What they take, about", gauge, |s| s.waiting_bytes)?;
+        each("waiting_bytes_max", "What they may take", gauge, |s| s.max_bytes)?;
+        each("held", "Records that had to wait", counter, |s| s.held)?;
+        each("taken_up", "Records that no longer had to", counter, |s| s.taken_up)?;
+        each("dropped", "Records dropped from the full buffer", counter, |s| s.dropped)?;
+        each("answered_here", "Records answered instead", counter, |s| s.answered_here)
     }
 }

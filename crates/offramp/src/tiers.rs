@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
+use function::Stop;
 use function::counters::Counters;
-use function::tier::{Brokers, compose, topics};
-use function::{Connector, Stop};
+use function::tier::{Brokers, Composed, compose, topics};
+use function::uplink::Uplink;
+use kafka::KafkaError;
 use model::SubModel;
-use pipeline::{EmbeddedBroker, Pipeline};
+use pipeline::{EmbeddedBroker, Pipeline, Servers};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -25,8 +27,19 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Tiers {
     tasks: JoinSet<anyhow::Result<()>>,
-    counters: Vec<Arc<Counters>>,
+    running: Vec<Running>,
     assigned: Vec<watch::Receiver<bool>>,
+}
+
+/// What a running tier tells of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    /// The tier's name.
+    pub(crate) tier: String,
+    /// Its live counts.
+    pub(crate) counters: Arc<Counters>,
+    /// Its way up, if the next tier's broker is another one.
+    pub(crate) uplink: Option<Uplink>,
 }
 
 /// Starts the embedded broker of a pipeline.
@@ -34,6 +47,13 @@ pub(crate) async fn start_broker(broker: &EmbeddedBroker) -> anyhow::Result<Brok
     let broker = Broker::start(BrokerConfig::new(&broker.dir, broker.listen)).await?;
     tracing::info!(listening = %broker.local_addr(), "embedded broker");
     Ok(broker)
+}
+
+/// Whether a topic of one of these tiers is on the embedded broker.
+pub(crate) fn use_embedded(pipeline: &Pipeline, selected: &[usize]) -> bool {
+    let tiers = selected.iter().map(|&at| &pipeline.tiers[at]);
+    let mut topics = tiers.flat_map(|tier| topics(pipeline, tier));
+    topics.any(|topic| topic.servers == Servers::Embedded)
 }
 
 impl Tiers {
@@ -47,10 +67,11 @@ impl Tiers {
     ) -> anyhow::Result<Self> {
         let mut brokers = Brokers::new(embedded);
         create_topics(pipeline, selected, &brokers).await?;
-        let mut connectors: Vec<(String, Connector)> = Vec::new();
+        let mut this = Self { tasks: JoinSet::new(), running: Vec::new(), assigned: Vec::new() };
         for &at in selected {
             let tier = &pipeline.tiers[at];
-            let connector = compose(pipeline, tier, sub_models[at].clone(), &mut brokers)?;
+            let Composed { connector, uplink } =
+                compose(pipeline, tier, sub_models[at].clone(), &mut brokers)?;
             tracing::info!(
                 tier = tier.name,
                 model = sub_models[at].version(),
@@ -59,18 +80,27 @@ impl Tiers {
                 in_flight = tier.in_flight,
                 "tier starts"
             );
-            connectors.push((tier.name.clone(), connector));
-        }
-        let counters = connectors.iter().map(|(_, connector)| connector.counters()).collect();
-        let assigned = connectors.iter().map(|(_, connector)| connector.assigned()).collect();
-        let mut tasks = JoinSet::new();
-        for (name, connector) in connectors {
-            let stop = stop.clone();
-            tasks.spawn(async move {
-                connector.run(stop).await.with_context(|| format!("tier `{name}`"))
+            this.assigned.push(connector.assigned());
+            this.running.push(Running {
+                tier: tier.name.clone(),
+                counters: connector.counters(),
+                uplink: uplink.clone(),
             });
+            if let Some(uplink) = uplink {
+                this.spawn(&tier.name, uplink.keep(stop.clone()));
+            }
+            this.spawn(&tier.name, connector.run(stop.clone()));
         }
-        Ok(Self { tasks, counters, assigned })
+        Ok(this)
+    }
+
+    fn spawn(
+        &mut self,
+        tier: &str,
+        task: impl Future<Output = Result<(), KafkaError>> + Send + 'static,
+    ) {
+        let context = format!("tier `{tier}`");
+        self.tasks.spawn(async move { task.await.context(context) });
     }
 
     /// Waits until every tier takes records, at most for [`JOIN_TIMEOUT`]: where another process has all the
@@ -85,9 +115,9 @@ impl Tiers {
         let _ = tokio::time::timeout(JOIN_TIMEOUT, all).await;
     }
 
-    /// The live counts of each tier, in the order of the selection.
-    pub(crate) fn counters(&self) -> &[Arc<Counters>] {
-        &self.counters
+    /// What each tier tells of itself, in the order of the selection.
+    pub(crate) fn running(&self) -> &[Running] {
+        &self.running
     }
 
     /// Waits until every connector has stopped; ends at the first that fails.

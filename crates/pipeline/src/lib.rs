@@ -11,6 +11,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod uplink;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use problem::{Invalid, Problem};
+pub use uplink::{Buffer, OnLoss, Uplink, WhenFull};
 use wire::{Encoding, ExitCriterion};
 
 /// A pipeline: its tiers from the devices upwards, and the embedded broker if a tier asks for it.
@@ -73,6 +75,9 @@ pub struct Tier {
     pub retry: Retry,
     /// Which records wait for which.
     pub order: Order,
+    /// What happens while the next tier's broker is away; `None` where it is this tier's own, or where this
+    /// tier is the last.
+    pub uplink: Option<Uplink>,
 }
 
 /// Which records are handled one after the other.

@@ -1,5 +1,7 @@
 //! From the text of a pipeline file to a [`Pipeline`].
 
+mod uplink;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use crate::{
 
 /// More tiers than any continuum has; a bound so that a generated file cannot start thousands of pools.
 const MAX_TIERS: usize = 16;
+/// The address of the embedded broker, and the default.
+const EMBEDDED: &str = "embedded";
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 100 long";
 const ENCODINGS: &str = "one of json, u8, i16, i32, f16, f32, f64, int8";
 const FEATURES: &str = "\"json\", \"f32\", \"f16\" or \"int8\"";
@@ -50,12 +54,13 @@ pub(crate) fn pipeline(text: &str, base: &Path) -> Result<Pipeline, Invalid> {
             format!("occurs {} times, expected at most {MAX_TIERS}", tables.len()),
         );
     }
-    let last = tables.len().saturating_sub(1);
     let mut taken = Taken::default();
+    let next: Vec<Option<Next>> =
+        tables.iter().skip(1).map(|table| Some(Next::of(table))).chain([None]).collect();
     let tiers: Vec<Tier> = tables
         .into_iter()
-        .enumerate()
-        .map(|(at, table)| tier(table, at == last, &name, base, &mut taken))
+        .zip(next)
+        .map(|(table, next)| tier(table, next.as_ref(), &name, base, &mut taken))
         .collect();
     let embedded = tiers.iter().any(|tier| {
         [&tier.input, &tier.output].iter().any(|topic| topic.servers == Servers::Embedded)
@@ -126,7 +131,8 @@ impl Taken {
         self.names.push(tier.name.clone());
         // Answers of several tiers may share a topic; nothing else may.
         let inbound = [("input", &tier.input), ("dead_letter", &tier.dead_letter)];
-        for (key, topic) in inbound.into_iter().chain([("output", &tier.output)]) {
+        let buffer = tier.uplink.iter().map(|uplink| ("buffer", &uplink.buffer.topic));
+        for (key, topic) in inbound.into_iter().chain(buffer).chain([("output", &tier.output)]) {
             let purpose = format!("`{key}` of tier `{}`", tier.name);
             match self.topics.get(topic) {
                 Some(other) if key != "output" || !other.starts_with("`output`") => table.problem(
@@ -139,9 +145,26 @@ impl Taken {
     }
 }
 
+/// What a tier has to know of the next one.
+struct Next {
+    name: String,
+    servers: String,
+}
+
+impl Next {
+    /// Its problems are noted when it is read itself.
+    fn of(table: &Table<'_, '_>) -> Self {
+        let text = |key| table.peek(key).map(str::to_owned);
+        Self {
+            name: text("name").unwrap_or_default(),
+            servers: text("bootstrap_servers").unwrap_or_else(|| EMBEDDED.to_owned()),
+        }
+    }
+}
+
 fn tier(
     mut table: Table<'_, '_>,
-    last: bool,
+    next: Option<&Next>,
     pipeline: &str,
     base: &Path,
     taken: &mut Taken,
@@ -157,7 +180,23 @@ fn tier(
     if !table.has("model") {
         table.missing("model", "the path of an .onnx file");
     }
+    let last = next.is_none();
+    let own = table.peek("bootstrap_servers").unwrap_or(EMBEDDED).to_owned();
     let servers = servers(&table).unwrap_or(Servers::Embedded);
+    let uplink = match next {
+        None => {
+            uplink::none(&table, "the last tier forwards nothing");
+            None
+        }
+        Some(next) if next.servers == own => {
+            uplink::none(&table, "the next tier's broker is this tier's own");
+            None
+        }
+        Some(next) => {
+            let topic = format!("{pipeline}.{name}-to-{}", next.name);
+            Some(uplink::read(&table, &servers, topic))
+        }
+    };
     let exit = table.table("exit", "a table as { threshold = 0.8 }");
     let (mut criterion, mut threshold) = (None, None);
     if let Some(exit) = exit {
@@ -196,6 +235,7 @@ fn tier(
         scale: scale(&table),
         retry: retry(&table),
         order: table.parsed("order", "\"key\", \"partition\" or \"none\"").unwrap_or_default(),
+        uplink,
         name,
     };
     taken.note(&table, &read);
@@ -215,7 +255,7 @@ fn name_of(table: &Table<'_, '_>, key: &'static str) -> Option<String> {
 
 fn servers(table: &Table<'_, '_>) -> Option<Servers> {
     let text = table.text("bootstrap_servers", SERVERS)?;
-    if text == "embedded" {
+    if text == EMBEDDED {
         return Some(Servers::Embedded);
     }
     let is_address = |server: &str| {

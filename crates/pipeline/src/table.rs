@@ -43,8 +43,8 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Whether the file has this key at all.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
+    pub(crate) fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
     }
 
     fn called(&self, key: &str) -> String {
@@ -74,6 +74,21 @@ impl<'f, 't> Table<'f, 't> {
             self.wrong_type(key, value, expected);
         }
         text
+    }
+
+    /// A text that is read elsewhere, with its problems.
+    pub(crate) fn peek(&self, key: &str) -> Option<&'f str> {
+        self.entries.get(key)?.get_ref().as_str()
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.get(key)?.get_ref();
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.wrong_type(key, value, "true or false");
+        }
+        flag
     }
 
     /// A text that reads as a `T`.

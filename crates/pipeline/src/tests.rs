@@ -66,6 +66,13 @@ fn every_key_has_its_effect() {
         max_batch = 8
         scale = { min = 0, max = 4 }
         retry = { attempts = 2, backoff_ms_min = 5, backoff_ms_max = 50 }
+        uplink_timeout_ms = 250
+        [tier.buffer]
+        topic = "waiting"
+        max_mib = 3
+        when_full = "drop-oldest"
+        drain_rate = 500
+        live_first = true
         [[tier]]
         name = "cloud"
         model = "cloud.onnx"
@@ -81,7 +88,22 @@ fn every_key_has_its_effect() {
     assert_eq!(edge.threshold, Some(1.0));
     assert_eq!(edge.input, Topic { servers: remote.clone(), name: "in".into() });
     assert_eq!(edge.output, Topic { servers: Servers::Embedded, name: "out".into() });
-    assert_eq!(edge.dead_letter, Topic { servers: remote, name: "dead".into() });
+    assert_eq!(edge.dead_letter, Topic { servers: remote.clone(), name: "dead".into() });
+    assert_eq!(
+        edge.uplink,
+        Some(Uplink {
+            on_loss: OnLoss::Hold,
+            timeout: Duration::from_millis(250),
+            buffer: Buffer {
+                topic: Topic { servers: remote, name: "waiting".into() },
+                max_bytes: 3 << 20,
+                when_full: WhenFull::DropOldest,
+                drain_rate: Some(500),
+                live_first: true,
+            },
+        })
+    );
+    assert_eq!(pipeline.tiers[1].uplink, None);
     assert_eq!((edge.in_flight, edge.max_batch), (7, 8));
     assert_eq!(edge.scale, Scale { min: 0, max: 4 });
     assert_eq!(edge.retry.attempts, 2);
@@ -198,4 +220,50 @@ fn what_cannot_be_written_or_read_is_named() {
     ] {
         assert!(problems.contains(expected), "no `{expected}` in:\n{problems}");
     }
+}
+
+const THREE: &str = r#"
+[pipeline]
+name = "p"
+[[tier]]
+name = "edge"
+model = "edge.onnx"
+KEYS
+[[tier]]
+name = "fog"
+model = "fog.onnx"
+bootstrap_servers = "fog:9092"
+KEYS
+[[tier]]
+name = "cloud"
+model = "cloud.onnx"
+bootstrap_servers = "fog:9092"
+KEYS
+"#;
+
+#[test]
+fn a_tier_has_an_uplink_where_the_next_one_has_another_broker() {
+    let pipeline = parse(&THREE.replace("KEYS", ""));
+    let uplinks: Vec<_> = pipeline.tiers.iter().map(|tier| tier.uplink.as_ref()).collect();
+    let [Some(edge), None, None] = uplinks.as_slice() else { panic!("{uplinks:?}") };
+    assert_eq!((edge.on_loss, edge.buffer.when_full), (OnLoss::Hold, WhenFull::Refuse));
+    let topic = Topic { servers: Servers::Embedded, name: "p.edge-to-fog".into() };
+    assert_eq!((edge.buffer.max_bytes, &edge.buffer.topic), (1 << 30, &topic));
+}
+
+#[test]
+fn keys_of_an_uplink_that_have_no_effect_are_problems() {
+    let keys = "on_uplink_loss = \"answer-here\"\nbuffer = { max_mib = 0, live_first = 1 }";
+    assert_eq!(
+        problems(&THREE.replace("KEYS", keys)),
+        "7 problems\n  \
+         line 8: tier `edge`, buffer: `live_first` is 1, expected true or false\n  \
+         line 8: tier `edge`, buffer: `max_mib` is 0, expected a whole number from 1 to 1073741824\n  \
+         line 8: tier `edge`: `buffer` is set, but with `on_uplink_loss` = \"answer-here\" no record waits: \
+         remove one of them\n  \
+         line 13: tier `fog`: `on_uplink_loss` is set, but the next tier's broker is this tier's own: remove it\n  \
+         line 14: tier `fog`: `buffer` is set, but the next tier's broker is this tier's own: remove it\n  \
+         line 19: tier `cloud`: `on_uplink_loss` is set, but the last tier forwards nothing: remove it\n  \
+         line 20: tier `cloud`: `buffer` is set, but the last tier forwards nothing: remove it"
+    );
 }

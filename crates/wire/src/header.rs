@@ -12,13 +12,21 @@ pub const TIER: &str = "offramp-tier";
 pub const EXIT_CONFIDENCE: &str = "offramp-exit-confidence";
 /// Version of the sub-model that ran: the leading hexadecimal digits of its content's hash.
 pub const MODEL: &str = "offramp-model";
+/// When the hop received the record, in microseconds since the epoch, and after how many more it had decided:
+/// `1764072000123456+1834`. What is between two hops is the log's.
+pub const TIMES: &str = "offramp-times";
+/// The trace that the record belongs to: W3C Trace Context. Handed on as it came; where a record comes without
+/// one, the first hop starts one.
+pub const TRACEPARENT: &str = "traceparent";
 /// Which samples of a record this part of it carries, as a JSON list of positions. Present only where the
 /// samples of one record parted: some answered, some forwarded.
 pub const ROWS: &str = "offramp-rows";
 /// How the features of a forwarded record are written; absent for JSON.
 pub const ENCODING: &str = "offramp-encoding";
-/// Present where a tier answered a sample that it would have forwarded, because the next tier's broker was away.
+/// Present where a tier answered a sample that it would have forwarded: why, as `uplink-loss`.
 pub const DEGRADED: &str = "offramp-degraded";
+/// Why a tier answered in the place of the next one: the next tier's broker was away.
+pub const DEGRADED_BY_UPLINK_LOSS: &str = "uplink-loss";
 /// The device's send time in seconds since the epoch, written by the paper's devices.
 pub const INFERENCE_TS: &str = "X-INFERENCE-TS";
 

@@ -6,6 +6,7 @@
 //! - [`encoding`]: the ways in which samples stand in a value: JSON, raw elements, scaled bytes.
 //! - [`body`]: the JSON body of a call from one function to another over HTTP.
 //! - [`exit`]: exit criteria by name, as configuration and model artefacts write them.
+//! - [`trace`]: the trace context of a record that comes without one.
 //! - [`reject`]: why a record can never succeed, by a stable code and a sentence.
 //!
 //! Pure: no I/O and no runtime, so that every home of the functions shares it.
@@ -18,6 +19,7 @@ pub mod record;
 pub mod reject;
 mod scan;
 pub mod tensor;
+pub mod trace;
 
 pub use encoding::Encoding;
 pub use exit::ExitCriterion;

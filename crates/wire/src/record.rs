@@ -42,6 +42,13 @@ impl Record {
         self.headers.iter().find(|header| header.name == name)?.value.as_ref()
     }
 
+    /// Bytes of key, value and headers.
+    pub fn size(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|header| header.name.len() + length(&header.value));
+        length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    }
+
     /// The record's identity as text, if it has one.
     pub fn id(&self) -> Option<&str> {
         std::str::from_utf8(self.header(header::ID)?).ok()

@@ -24,17 +24,20 @@ pub enum RejectCode {
     Refused,
     /// Every attempt failed.
     AttemptsSpent,
+    /// It was the oldest of those that wait for another broker, and there was no more room.
+    BufferFull,
 }
 
 impl RejectCode {
     /// Every code, in the order in which help texts and errors list them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NotJson,
         Self::WrongShape,
         Self::NotFinite,
         Self::TooLarge,
         Self::Refused,
         Self::AttemptsSpent,
+        Self::BufferFull,
     ];
 
     /// The code as headers and bodies write it.
@@ -46,6 +49,7 @@ impl RejectCode {
             Self::TooLarge => "too-large",
             Self::Refused => "refused",
             Self::AttemptsSpent => "attempts-spent",
+            Self::BufferFull => "buffer-full",
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Calls a function over HTTP/1.1 with kept-alive connections.
+//! Calls a function over HTTP/1.1 with kept-alive connections, or over HTTP/2 without TLS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,24 +14,32 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use wire::{Record, Reject, RejectCode, Source, body};
 
 use crate::failure::{Failure, Fate};
-use crate::http::{Done, MAX_BODY_BYTES};
+use crate::http::{Done, MAX_BODY_BYTES, MAX_RECORDS, bounded};
 
 /// The gateways' default for a synchronous call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A host that is off the network answers nothing at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a 429 without `Retry-After` is taken to ask for.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Longest wait that a `Retry-After` can ask for: a typing slip of a proxy must not stop a tier for a day.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How much of an error's body is quoted.
 const QUOTED_BYTES: usize = 300;
 
-/// A function behind a URL.
+/// A list of bodies larger than this goes as several. Each must fit the function's bound on a call's body.
+const MAX_LIST_BYTES: usize = MAX_BODY_BYTES / 4;
+/// Records of a call at most, whatever a function says that it takes.
+const MAX_LIST: usize = 1024;
+
+/// A function behind a URL. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct HttpFunction {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     client: Client<HttpConnector, Full<Bytes>>,
     uri: Uri,
+    /// Records that it takes in one call, as it has said last.
+    max_records: AtomicUsize,
 }
 
 /// A URL that can't be called.
@@ -41,12 +51,19 @@ pub struct BadUrl {
 }
 
 impl HttpFunction {
-    /// A function behind `url` (`http://`; TLS is a proxy's work).
+    /// A function behind `url`: `http://` for HTTP/1.1, `h2c://` for HTTP/2 without TLS, which many calls at
+    /// once share one connection of (TLS is a proxy's work).
     pub fn new(url: &str) -> Result<Self, BadUrl> {
         let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let uri: Uri = url.parse().map_err(|error| bad(format!("{error}")))?;
+        let (is_h2c, http) = match url.strip_prefix("h2c://") {
+            Some(rest) => (true, format!("http://{rest}")),
+            None => (false, url.to_owned()),
+        };
+        let uri: Uri = http.parse().map_err(|error| bad(format!("{error}")))?;
         if uri.scheme_str() != Some("http") || uri.host().is_none() {
-            return Err(bad("the scheme is not http or the host is missing".to_owned()));
+            return Err(bad(
+                "the scheme is neither http nor h2c, or the host is missing".to_owned()
+            ));
         }
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -54,25 +71,97 @@ impl HttpFunction {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(CALL_TIMEOUT)
+            .http2_only(is_h2c)
             .build(connector);
-        Ok(Self { client, uri })
+        Ok(Self { shared: Arc::new(Shared { client, uri, max_records: AtomicUsize::new(1) }) })
+    }
+
+    /// Records that the function takes in one call, as far as it has said: one until it has.
+    pub fn max_records(&self) -> usize {
+        self.shared.max_records.load(Ordering::Relaxed)
+    }
+
+    /// Sends records, in their order: several a call as far as the function takes them. Once one has failed that
+    /// may succeed later, those behind it are not carried out.
+    pub async fn call_many(
+        &self,
+        records: &[(&Record, Option<&Source>)],
+    ) -> Vec<Result<Fate, Failure>> {
+        let mut called: Vec<Result<Fate, Failure>> = Vec::with_capacity(records.len());
+        while called.len() < records.len() {
+            let rest = &records[called.len()..];
+            let may_succeed = |called: &_| matches!(called, Err(failure) if !matches!(failure, Failure::Reject(_)));
+            if called.iter().any(may_succeed) {
+                called.resize(records.len(), Err(Failure::Behind));
+            } else if let [(record, source), ..] = rest
+                && (rest.len() == 1 || self.max_records() == 1)
+            {
+                called.push(self.call(record, *source).await);
+            } else {
+                called.extend(self.call_list(rest).await);
+            }
+        }
+        called
+    }
+
+    /// Sends as many of these records as one call takes, two at least if there are.
+    async fn call_list(
+        &self,
+        records: &[(&Record, Option<&Source>)],
+    ) -> Vec<Result<Fate, Failure>> {
+        let mut list = vec![b'['];
+        let mut count = 0;
+        for (record, source) in records.iter().take(self.max_records()) {
+            let body = body::encode(record, *source);
+            if 0 < count && MAX_LIST_BYTES < list.len() + body.len() {
+                break;
+            }
+            if 0 < count {
+                list.push(b',');
+            }
+            list.extend_from_slice(&body);
+            count += 1;
+        }
+        list.push(b']');
+        let response = match self.post(Bytes::from(list)).await {
+            Ok(response) => response,
+            Err(failure) => return vec![Err(failure); count],
+        };
+        if let Ok(done) = serde_json::from_slice::<Vec<Done<'_>>>(response.body())
+            && response.status().is_success()
+            && done.len() == count
+        {
+            return done.into_iter().map(Done::called).collect();
+        }
+        match self.outcome(&response) {
+            // It does not take lists, though it has said so: another version of it, perhaps.
+            Ok(_) | Err(Failure::Reject(_)) => {
+                self.shared.max_records.store(1, Ordering::Relaxed);
+                vec![Err(Failure::Behind); count]
+            }
+            Err(failure) => vec![Err(failure); count],
+        }
     }
 
     /// Sends a record; returns the fate that the function reports, or `Answered` where it reports none.
     pub async fn call(&self, record: &Record, source: Option<&Source>) -> Result<Fate, Failure> {
-        let body = Bytes::from(body::encode(record, source));
+        let response = self.post(Bytes::from(body::encode(record, source))).await?;
+        self.outcome(&response)
+    }
+
+    async fn post(&self, body: Bytes) -> Result<Response<Bytes>, Failure> {
         if body.len() > MAX_BODY_BYTES {
             let reason =
                 format!("the body has {} bytes, expected at most {MAX_BODY_BYTES}", body.len());
             return Err(Reject::new(RejectCode::TooLarge, reason).into());
         }
-        let request = Request::post(&self.uri)
+        let request = Request::post(&self.shared.uri)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .expect("the parts of the request are valid");
         let answered = tokio::time::timeout(CALL_TIMEOUT, async {
-            let response = self.client.request(request).await.map_err(|error| {
-                let reason = format!("{}: {}", self.uri, chain(&error));
+            let response = self.shared.client.request(request).await.map_err(|error| {
+                let reason = format!("{}: {}", self.shared.uri, chain(&error));
                 if error.is_connect() {
                     Failure::Unavailable(reason)
                 } else {
@@ -81,26 +170,33 @@ impl HttpFunction {
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-                Failure::Failed(format!("{}: the answer broke off: {error}", self.uri))
+                Failure::Failed(format!("{}: the answer broke off: {error}", self.shared.uri))
             })?;
             Ok::<_, Failure>(Response::from_parts(head, body.to_bytes()))
         });
         let response = answered.await.map_err(|_| {
-            Failure::Failed(format!("{}: no answer within {} s", self.uri, CALL_TIMEOUT.as_secs()))
+            Failure::Failed(format!(
+                "{}: no answer within {} s",
+                self.shared.uri,
+                CALL_TIMEOUT.as_secs()
+            ))
         })??;
-        self.outcome(&response)
+        let says = response.headers().get(MAX_RECORDS).and_then(|value| value.to_str().ok());
+        let max_records = says.and_then(|value| value.parse().ok()).unwrap_or(1);
+        self.shared.max_records.store(max_records.clamp(1, MAX_LIST), Ordering::Relaxed);
+        Ok(response)
     }
 
     fn outcome(&self, response: &Response<Bytes>) -> Result<Fate, Failure> {
         let body = response.body();
         let quoted = || {
             let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED_BYTES)]);
-            format!("{} answered {}: {}", self.uri, response.status(), text.trim())
+            format!("{} answered {}: {}", self.shared.uri, response.status(), text.trim())
         };
         match response.status() {
             status if status.is_success() => {
-                Ok(serde_json::from_slice::<Done<'_>>(body)
-                    .map_or(Fate::Answered, |done| done.fate))
+                let done = serde_json::from_slice::<Done<'_>>(body).ok();
+                Ok(done.and_then(|done| done.fate).unwrap_or(Fate::Answered))
             }
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
@@ -120,7 +216,7 @@ impl HttpFunction {
 fn retry_after(response: &Response<Bytes>) -> Duration {
     let seconds =
         response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    seconds.map_or(DEFAULT_RETRY_AFTER, Duration::from_secs).min(MAX_RETRY_AFTER)
+    bounded(seconds.map(Duration::from_secs))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

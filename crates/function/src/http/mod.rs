@@ -6,31 +6,120 @@
 //! |---|---|---|
 //! | 200 | the record met its fate, named in the body | goes on |
 //! | 400, 413, 422 | the record can never succeed; `{"code", "reason"}` | dead-letters it |
+//! | 424 | one in front of it failed, it was not carried out | goes on when that one has, not an attempt |
 //! | 429 | too much to do; `Retry-After` | waits, not an attempt |
 //! | 503 | not here at present (draining, broker away) | waits, not an attempt |
 //! | other | the call failed | tries again, an attempt |
+//!
+//! A function that takes several records a call says so with `offramp-max-records` in its answers. It then takes
+//! a list of bodies as well, carries the records out in their order, and answers 200 with a list of what became
+//! of each, with the statuses above as `statusCode`.
 
 pub mod client;
 pub mod server;
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-use crate::failure::Fate;
+use hyper::StatusCode;
+use hyper::header::HeaderName;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use wire::{Reject, RejectCode};
+
+use crate::connector::Called;
+use crate::failure::{Failure, Fate};
 
 /// Largest body of a call, in bytes: base64 and JSON around the largest record that brokers take by default.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
 
-/// The body of a 200. `statusCode` and `body` are what the paper's inference function answers.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a 429 without `Retry-After` is taken to ask for.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Longest wait that a `Retry-After` can ask for: a typing slip of a proxy must not stop a tier for a day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// In an answer: how many records the function takes in one call.
+pub(crate) const MAX_RECORDS: HeaderName = HeaderName::from_static("offramp-max-records");
+
+/// What became of a record: the body of a 200, or an element of a list. `statusCode` is what the paper's
+/// inference function answers.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Done<'a> {
     #[serde(rename = "statusCode")]
     pub(crate) status_code: u16,
-    /// The record's fate.
-    pub(crate) fate: Fate,
+    /// The record's fate, where it has met one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fate: Option<Fate>,
+    /// Why the record can never succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<RejectCode>,
+    /// Why it has met none, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// When to come back.
+    #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_ms: Option<u64>,
     /// The answer, where the function has no exit destination.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub(crate) answer: Option<&'a serde_json::value::RawValue>,
+    pub(crate) answer: Option<&'a RawValue>,
     /// The features, where the function has no forward destination.
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub(crate) forward: Option<&'a serde_json::value::RawValue>,
+    pub(crate) forward: Option<&'a RawValue>,
+}
+
+impl Done<'_> {
+    /// What became of an element of a list.
+    fn of(called: &Called) -> Self {
+        let (status_code, failure) = match called {
+            Ok(fate) => {
+                return Self { status_code: 200, fate: Some(*fate), ..Self::default() };
+            }
+            Err(failure) => (status(failure).as_u16(), failure),
+        };
+        let (code, reason) = match failure {
+            Failure::Reject(reject) => (Some(reject.code), reject.reason.clone()),
+            Failure::Unavailable(reason) | Failure::Failed(reason) => (None, reason.clone()),
+            Failure::Overloaded { .. } | Failure::Behind => (None, failure.to_string()),
+        };
+        let retry_after_ms = match failure {
+            Failure::Overloaded { retry_after } => Some(retry_after.as_millis() as u64),
+            _ => None,
+        };
+        Self { status_code, code, reason: Some(reason), retry_after_ms, ..Self::default() }
+    }
+
+    /// How the call ended for this element.
+    fn called(self) -> Called {
+        let reason = self.reason.unwrap_or_default();
+        match StatusCode::from_u16(self.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
+            status if status.is_success() => Ok(self.fate.unwrap_or(Fate::Answered)),
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY => {
+                Err(Reject::new(self.code.unwrap_or(RejectCode::Refused), reason).into())
+            }
+            StatusCode::FAILED_DEPENDENCY => Err(Failure::Behind),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let retry_after = self.retry_after_ms.map(Duration::from_millis);
+                Err(Failure::Overloaded { retry_after: bounded(retry_after) })
+            }
+            StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Unavailable(reason)),
+            _ => Err(Failure::Failed(reason)),
+        }
+    }
+}
+
+/// The status that says a failure.
+fn status(failure: &Failure) -> StatusCode {
+    match failure {
+        Failure::Reject(_) => StatusCode::BAD_REQUEST,
+        Failure::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Failure::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Behind => StatusCode::FAILED_DEPENDENCY,
+        Failure::Failed(_) => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// A wait that a function asks for.
+fn bounded(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or(DEFAULT_RETRY_AFTER).min(MAX_RETRY_AFTER)
 }

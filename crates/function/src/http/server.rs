@@ -1,9 +1,9 @@
-//! Serves one function over HTTP/1.1.
+//! Serves one function over HTTP/1.1, and HTTP/2 without TLS where a caller begins with it.
 //!
 //! | route | answer |
 //! |---|---|
 //! | `GET /_/health`, `GET /_/ready` | 200 `OK`; 503 while draining |
-//! | `POST` anything else | a call with the paper's body (see [`wire::body`] and [`crate::http`]) |
+//! | `POST` anything else | a call with the paper's body, or a list of such (see [`wire::body`] and [`crate::http`]) |
 //!
 //! Connections, bodies and the time to send a request's head are bounded. Told to stop, the server answers
 //! probes on open connections with 503, finishes the calls that are under way, and closes.
@@ -15,25 +15,34 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::Incoming as IncomingBody;
 use hyper::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use serde_json::value::RawValue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use wire::{Reject, RejectCode, body};
+use tokio::time::{Instant, timeout_at};
+use wire::{Record, Reject, RejectCode, body};
 
+use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
-use crate::http::{Done, MAX_BODY_BYTES};
-use crate::inference::Inference;
+use crate::http::{Done, MAX_BODY_BYTES, MAX_RECORDS, status};
+use crate::inference::{Incoming, Inference, Outcome};
 use crate::stop::Stop;
 
 /// Connections at once; further ones wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 1024;
+/// Calls of one HTTP/2 connection at once.
+const MAX_STREAMS: u32 = 256;
+/// Records that a funnel takes in one call.
+const MAX_FUNNELED: usize = 256;
+/// Records of a call that a function is asked for whatever it says that it takes.
+const MAX_LIST: usize = 1024;
 /// Time to send a request's head; then the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time to send a request's body.
@@ -54,6 +63,19 @@ pub enum Function {
     /// Only probes: for a connector, which nobody calls.
     Probes,
 }
+
+impl Function {
+    /// Records that it takes in one call.
+    fn max_records(&self) -> usize {
+        match self {
+            Self::Inference(inference) => inference.max_batch(),
+            Self::Funnel(_) => MAX_FUNNELED,
+            Self::Probes => 1,
+        }
+    }
+}
+
+const NO_CALLS: &str = "a connector takes no calls";
 
 /// A server could not listen.
 #[derive(Debug, thiserror::Error)]
@@ -128,10 +150,14 @@ async fn serve_connection(stream: TcpStream, function: Function, mut stop: Stop)
     let _ = stream.set_nodelay(true);
     let draining = stop.clone();
     let service = service_fn(move |request| respond(function.clone(), draining.is_said(), request));
-    let connection = http1::Builder::new()
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(Some(HEAD_TIMEOUT));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -150,7 +176,7 @@ type Answer = Response<Full<Bytes>>;
 async fn respond(
     function: Function,
     draining: bool,
-    request: Request<Incoming>,
+    request: Request<IncomingBody>,
 ) -> Result<Answer, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET, "/_/health" | "/_/ready") if draining => {
@@ -158,7 +184,17 @@ async fn respond(
         }
         (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
         (&Method::POST, _) => match read_body(request).await {
-            Ok(body) => call(&function, &body).await.unwrap_or_else(|failure| refuse(&failure)),
+            Ok(body) => {
+                let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+                let called = if is_list {
+                    call_many(&function, &body).await
+                } else {
+                    call(&function, &body).await
+                };
+                let mut answer = called.unwrap_or_else(|failure| refuse(&failure));
+                answer.headers_mut().insert(MAX_RECORDS, function.max_records().into());
+                answer
+            }
             Err(answer) => answer,
         },
         _ => {
@@ -169,7 +205,7 @@ async fn respond(
     })
 }
 
-async fn read_body(request: Request<Incoming>) -> Result<Bytes, Answer> {
+async fn read_body(request: Request<IncomingBody>) -> Result<Bytes, Answer> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -190,48 +226,142 @@ async fn call(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
     match function {
         Function::Inference(inference) => {
             let outcome = inference.infer(&record, source.as_ref()).await?;
-            inference.deliver(&outcome).await?;
-            let (answer, forward) = inference.returned(&outcome);
-            let answer = answer.map(|record| body::encode(record, None));
-            let forward = forward.map(|record| body::encode(record, None));
-            Ok(done(outcome.fate(), answer.as_deref(), forward.as_deref()))
+            let returned = Returned::of(inference, &outcome);
+            let fate = inference.deliver(outcome).await?;
+            Ok(json(StatusCode::OK, &returned.done(&Ok(fate))))
         }
         Function::Funnel(funnel) => {
-            // The broker may be away for long; the caller should hear that before it gives up.
-            let sent = tokio::time::timeout(FUNNEL_TIMEOUT, funnel.send(&record));
-            sent.await.map_err(|_| {
-                let topic = funnel.topic();
-                let waited = FUNNEL_TIMEOUT.as_secs();
-                Failure::Unavailable(format!(
-                    "topic `{topic}`: no delivery report within {waited} s"
-                ))
-            })??;
-            Ok(done(Fate::Answered, None, None))
+            let mut called = funnel_many(funnel, &[record]).await;
+            let fate = called.pop().expect("one for one")?;
+            Ok(json(StatusCode::OK, &Done::of(&Ok(fate))))
         }
-        Function::Probes => Ok(text(StatusCode::NOT_FOUND, "a connector takes no calls")),
+        Function::Probes => Ok(text(StatusCode::NOT_FOUND, NO_CALLS)),
     }
 }
 
-fn done(fate: Fate, answer: Option<&[u8]>, forward: Option<&[u8]>) -> Answer {
-    let raw = |body| serde_json::from_slice(body).expect("an encoded body is JSON");
-    let done = Done { status_code: 200, fate, answer: answer.map(raw), forward: forward.map(raw) };
-    json(StatusCode::OK, &done)
+/// Carries out the records of a list, in their order. One that failed and may succeed later holds those behind
+/// it back: which of them have to wait for it, their caller knows and the function does not.
+async fn call_many(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
+    let reject = |reason: String| Reject::new(RejectCode::NotJson, reason);
+    let list: Vec<&RawValue> = serde_json::from_slice(body)
+        .map_err(|error| reject(format!("the list of bodies is not JSON: {error}")))?;
+    if MAX_LIST < list.len() {
+        let reason = format!("the list has {} bodies, expected at most {MAX_LIST}", list.len());
+        return Err(Reject::new(RejectCode::TooLarge, reason).into());
+    }
+    let mut called: Vec<Option<(Returned, Called)>> = Vec::with_capacity(list.len());
+    let mut records = Vec::with_capacity(list.len());
+    for body in list {
+        match body::decode(body.get().as_bytes()) {
+            Ok(record) => {
+                records.push(record);
+                called.push(None);
+            }
+            Err(reject) => called.push(Some((Returned::default(), Err(reject.into())))),
+        }
+    }
+    let carried_out = match function {
+        Function::Inference(inference) => {
+            let incoming = records.iter();
+            let incoming: Vec<_> =
+                incoming.map(|(record, source)| Incoming::now(record, source.as_ref())).collect();
+            let outcomes = inference.infer_many(&incoming).await;
+            let returned = outcomes.iter().map(|outcome| {
+                outcome
+                    .as_ref()
+                    .map_or_else(|_| Returned::default(), |o| Returned::of(inference, o))
+            });
+            let returned: Vec<Returned> = returned.collect();
+            let lanes = vec![Some(Lane::Partition(0)); outcomes.len()];
+            returned.into_iter().zip(inference.deliver_many(outcomes, &lanes).await).collect()
+        }
+        Function::Funnel(funnel) => {
+            let records: Vec<Record> = records.into_iter().map(|(record, _)| record).collect();
+            let called = funnel_many(funnel, &records).await;
+            called.into_iter().map(|called| (Returned::default(), called)).collect::<Vec<_>>()
+        }
+        Function::Probes => return Ok(text(StatusCode::NOT_FOUND, NO_CALLS)),
+    };
+    let mut carried_out = carried_out.into_iter();
+    for called in called.iter_mut().filter(|called| called.is_none()) {
+        *called = carried_out.next();
+    }
+    let done: Vec<Done<'_>> =
+        called.iter().flatten().map(|(returned, called)| returned.done(called)).collect();
+    Ok(json(StatusCode::OK, &done))
+}
+
+/// Has records stored, in their order.
+async fn funnel_many(funnel: &Funnel, records: &[Record]) -> Vec<Called> {
+    let mut called = Vec::with_capacity(records.len());
+    // The broker may be away for long; the caller should hear that before it gives up.
+    let deadline = Instant::now() + FUNNEL_TIMEOUT;
+    let away = |_| {
+        let (topic, waited) = (funnel.topic(), FUNNEL_TIMEOUT.as_secs());
+        Failure::Unavailable(format!("topic `{topic}`: no delivery report within {waited} s"))
+    };
+    let mut sending = Vec::with_capacity(records.len());
+    for record in records {
+        let is_stuck =
+            matches!(sending.last(), Some(Err(failure)) if !matches!(failure, Failure::Reject(_)));
+        sending.push(if is_stuck {
+            Err(Failure::Behind)
+        } else {
+            timeout_at(deadline, funnel.enqueue(record))
+                .await
+                .unwrap_or_else(|late| Err(away(late)))
+        });
+    }
+    for sending in sending {
+        called.push(match sending {
+            Ok(sending) => timeout_at(deadline, sending.confirmed())
+                .await
+                .unwrap_or_else(|late| Err(away(late)))
+                .map(|()| Fate::Answered),
+            Err(failure) => Err(failure),
+        });
+    }
+    called
+}
+
+/// The parts of an outcome that go back to the caller, as bodies.
+#[derive(Debug, Default)]
+struct Returned {
+    answer: Option<Box<RawValue>>,
+    forward: Option<Box<RawValue>>,
+}
+
+impl Returned {
+    fn of(inference: &Inference, outcome: &Outcome) -> Self {
+        let (answer, forward) = inference.returned(outcome);
+        let body = |record: Option<Record>| {
+            let body = String::from_utf8(body::encode(&record?, None)).expect("a body is text");
+            Some(RawValue::from_string(body).expect("a body is JSON"))
+        };
+        Self { answer: body(answer), forward: body(forward) }
+    }
+
+    fn done(&self, called: &Called) -> Done<'_> {
+        let mut done = Done::of(called);
+        if called.is_ok() {
+            done.answer = self.answer.as_deref();
+            done.forward = self.forward.as_deref();
+        }
+        done
+    }
 }
 
 fn refuse(failure: &Failure) -> Answer {
     match failure {
-        Failure::Reject(reject) => rejected(StatusCode::BAD_REQUEST, reject),
+        Failure::Reject(reject) => rejected(status(failure), reject),
         Failure::Overloaded { retry_after } => {
-            let mut answer = text(StatusCode::TOO_MANY_REQUESTS, &failure.to_string());
+            let mut answer = text(status(failure), &failure.to_string());
             // The header counts whole seconds.
             let seconds = retry_after.as_secs_f64().ceil() as u64;
             answer.headers_mut().insert(RETRY_AFTER, seconds.into());
             answer
         }
-        Failure::Unavailable(_) | Failure::Behind => {
-            text(StatusCode::SERVICE_UNAVAILABLE, &failure.to_string())
-        }
-        Failure::Failed(_) => text(StatusCode::BAD_GATEWAY, &failure.to_string()),
+        _ => text(status(failure), &failure.to_string()),
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn settings(tier: &str) -> Settings {
         max_batch: 64,
         encoding: Encoding::Json,
         features: Encoding::Json,
+        answer_here: false,
     }
 }
 

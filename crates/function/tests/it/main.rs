@@ -5,4 +5,7 @@
 mod connector;
 mod http;
 mod inference;
+mod link;
+mod lists;
 mod scripted;
+mod uplink;

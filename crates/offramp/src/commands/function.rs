@@ -14,7 +14,7 @@ use function::inference::{Destination, Settings};
 use function::{Connector, Funnel, Inference};
 use kafka::{Consumer, Producer};
 use model::{ExitCriterion, SubModel};
-use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_MAX_BATCH, Order, Retry, Scale};
+use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_MAX_BATCH, OnLoss, Order, Retry, Scale};
 use wire::Encoding;
 
 use crate::outcome::OrConfig as _;
@@ -57,7 +57,7 @@ struct ConnectorArgs {
     /// Consumer group; default: the topic's name.
     #[arg(long, env = "OFFRAMP_GROUP")]
     group: Option<String>,
-    /// URL of the function to call.
+    /// URL of the function to call: http://, or h2c:// for HTTP/2 without TLS.
     #[arg(long, env = "OFFRAMP_URL")]
     url: String,
     /// Topic for records that can never succeed; default: TOPIC-dead-letter.
@@ -142,12 +142,16 @@ struct InferenceArgs {
     /// How the confidence is computed; default: the one in the model.
     #[arg(long, env = "OFFRAMP_CRITERION")]
     criterion: Option<ExitCriterion>,
-    /// Funnel for answers.
+    /// Funnel for answers: http:// or h2c://.
     #[arg(long, env = "OFFRAMP_EXIT_URL", value_name = "URL")]
     exit_url: Option<String>,
-    /// Funnel for the features of samples that this tier is not sure of.
+    /// Funnel, http:// or h2c://, for the features of samples that this tier is not sure of.
     #[arg(long, env = "OFFRAMP_FORWARD_URL", value_name = "URL")]
     forward_url: Option<String>,
+    /// What becomes of samples for the next tier while their funnel, or its broker, is away: `hold` has the caller
+    /// try again, `answer-here` answers them here.
+    #[arg(long, env = "OFFRAMP_ON_UPLINK_LOSS", default_value = OnLoss::default().name(), value_parser = on_loss)]
+    on_uplink_loss: OnLoss,
     /// This is the last tier: answer every sample. So is a model without features.
     #[arg(long, env = "OFFRAMP_LAST", conflicts_with_all = ["forward_url", "threshold", "criterion"])]
     last: bool,
@@ -177,6 +181,10 @@ struct InferenceArgs {
 fn features(text: &str) -> Result<Encoding, String> {
     let found = Encoding::OF_FEATURES.into_iter().find(|encoding| encoding.name() == text);
     found.ok_or_else(|| "expected json, f32, f16 or int8".to_owned())
+}
+
+fn on_loss(text: &str) -> Result<OnLoss, String> {
+    text.parse().map_err(|()| "expected `hold` or `answer-here`".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -209,7 +217,13 @@ async fn inference(args: InferenceArgs) -> anyhow::Result<()> {
         max_batch: args.max_batch as usize,
         encoding: args.encoding,
         features: args.features,
+        answer_here: args.on_uplink_loss == OnLoss::AnswerHere,
     };
+    if settings.answer_here && args.exit_url.is_none() {
+        let message =
+            "`--on-uplink-loss answer-here` needs `--exit-url`, where the answers are to go";
+        return Err(anyhow::anyhow!(message)).or_config();
+    }
     let destination = |url: Option<String>| {
         url.map(|url| HttpFunction::new(&url).map(Destination::Url)).transpose().or_config()
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod broker;
+pub(crate) mod buffer;
 pub(crate) mod check;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;

@@ -1,15 +1,13 @@
 //! `offramp up`: tiers on this machine, in one process.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
-use function::counters::Counters;
-use pipeline::Pipeline;
-
 use crate::commands::pipeline_file;
+use crate::metrics::Metrics;
 use crate::signals::stop_on_signal;
-use crate::tiers::{self, Tiers};
+use crate::tiers::{self, Running, Tiers};
 
 /// Run tiers on this machine: connector, inference and funnel of each in one process, and the embedded broker
 /// where a tier asks for it.
@@ -21,6 +19,9 @@ pub(crate) struct Args {
     /// Run only this tier; may be given several times.
     #[arg(long = "tier", value_name = "NAME")]
     tiers: Vec<String>,
+    /// Address to serve Prometheus metrics on, at `/metrics`.
+    #[arg(long, env = "OFFRAMP_METRICS", value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
@@ -29,8 +30,10 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let selected = pipeline_file::select(&pipeline, &args.tiers)?;
     let stop = stop_on_signal()?;
     let broker = match &pipeline.broker {
-        Some(broker) => Some(tiers::start_broker(broker).await?),
-        None => None,
+        Some(broker) if tiers::use_embedded(&pipeline, &selected) => {
+            Some(tiers::start_broker(broker).await?)
+        }
+        _ => None,
     };
     let embedded = broker.as_ref().map(|broker| broker.advertised().to_owned());
     let running =
@@ -38,20 +41,32 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
             .await?;
     running.ready().await;
     tracing::info!(ready_ms = started.elapsed().as_millis() as u64, "ready");
-    let counters = running.counters().to_vec();
+    let metrics = match args.metrics {
+        Some(address) => {
+            let mut metrics = Metrics::default();
+            metrics.tiers(running.running());
+            if let Some(broker) = &broker {
+                metrics.broker(broker.monitor());
+            }
+            Some(metrics.serve(address).await?)
+        }
+        None => None,
+    };
+    let tiers = running.running().to_vec();
     let ended = running.ended().await;
-    log_counts(&pipeline, &selected, &counters);
+    log_counts(&tiers);
+    drop(metrics);
     if let Some(broker) = broker {
         broker.shutdown().await?;
     }
     ended
 }
 
-fn log_counts(pipeline: &Pipeline, selected: &[usize], counters: &[Arc<Counters>]) {
-    for (&at, counters) in selected.iter().zip(counters) {
+fn log_counts(tiers: &[Running]) {
+    for Running { tier, counters, uplink } in tiers {
         let counts = counters.counts();
         tracing::info!(
-            tier = pipeline.tiers[at].name,
+            tier,
             consumed = counts.consumed,
             answered = counts.answered,
             forwarded = counts.forwarded,
@@ -61,5 +76,17 @@ fn log_counts(pipeline: &Pipeline, selected: &[usize], counters: &[Arc<Counters>
             in_flight = counts.in_flight(),
             "tier stopped"
         );
+        if let Some(uplink) = uplink {
+            let status = uplink.status();
+            tracing::info!(
+                tier,
+                waiting = status.waiting_records,
+                held = status.held,
+                taken_up = status.taken_up,
+                dropped = status.dropped,
+                answered_here = status.answered_here,
+                "uplink left"
+            );
+        }
     }
 }

@@ -39,7 +39,7 @@ impl Load {
                 if !stopped.load(Ordering::Relaxed) && sending.len() < IN_FLIGHT {
                     let confirmation = producer.enqueue(TOPIC, &numbered(next)).await.unwrap();
                     let number = next;
-                    sending.spawn(async move { confirmation.confirmed().await.map(|()| number) });
+                    sending.spawn(async move { confirmation.confirmed().await.map(|_| number) });
                     next += 1;
                 } else if let Some(sent) = sending.join_next().await {
                     // Refused for good: it may or may not be there.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bench::collector::Patience;
+use bench::collector::{Answers, Patience};
 use bench::payload::to_json;
 use bench::process::Process;
 use bench::{Collected, Collector, End, Load, Outlet, Place, Sent, devices};
@@ -29,11 +29,12 @@ pub(super) struct Args {
     /// Topic to send to.
     #[arg(long = "in", value_name = "TOPIC")]
     input: String,
-    /// Topics of answers, first tier first; separated by commas, or given several times.
-    #[arg(long = "out", value_name = "TOPIC", value_delimiter = ',', required = true)]
+    /// Topics of answers, first tier first; separated by commas, or given several times. One on another broker is
+    /// given with it: `topic@host:port`.
+    #[arg(long = "out", value_name = "TOPIC[@BROKER]", value_delimiter = ',', required = true)]
     outputs: Vec<String>,
     /// Topics of dead letters.
-    #[arg(long = "dead-letter", value_name = "TOPIC", value_delimiter = ',')]
+    #[arg(long = "dead-letter", value_name = "TOPIC[@BROKER]", value_delimiter = ',')]
     dead_letters: Vec<String>,
     /// Records to send.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
@@ -121,10 +122,10 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn outlets(args: &Args) -> Vec<Outlet> {
-    let servers = &args.broker.bootstrap_servers;
-    let outlet = |topic: &String, end| Outlet {
-        place: Place { servers: servers.clone(), topic: topic.clone() },
-        end,
+    let outlet = |topic: &String, end| {
+        let own = (topic.as_str(), args.broker.bootstrap_servers.as_str());
+        let (topic, servers) = topic.split_once('@').unwrap_or(own);
+        Outlet { place: Place { servers: servers.to_owned(), topic: topic.to_owned() }, end }
     };
     let answers =
         args.outputs.iter().enumerate().map(|(at, topic)| outlet(topic, End::Answered(at)));
@@ -156,12 +157,15 @@ struct Report {
     disordered: u64,
     dead_lettered: u64,
     late: u64,
+    /// Answers to what was not sent.
+    unknown: u64,
     accuracy: Option<f64>,
     /// Answers over the time from the first intended send to the last answer.
     throughput_per_s: Option<f64>,
     cpu_us_per_record: Option<f64>,
     resident_mib: Option<f64>,
     tiers: Vec<TierReport>,
+    all: TierReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -176,24 +180,29 @@ struct TierReport {
     latency_ms_max: f64,
 }
 
+impl TierReport {
+    fn new(topic: &str, answers: &Answers) -> Self {
+        let ms = |percentile| answers.latency_us.value_at_percentile(percentile) as f64 / 1e3;
+        Self {
+            topic: topic.to_owned(),
+            answered: answers.answered,
+            degraded: answers.degraded,
+            latency_ms_p50: ms(50.0),
+            latency_ms_p90: ms(90.0),
+            latency_ms_p95: ms(95.0),
+            latency_ms_p99: ms(99.0),
+            latency_ms_max: ms(100.0),
+        }
+    }
+}
+
 impl Report {
     fn new(args: &Args, collected: &Collected, sent: &Sent) -> Self {
         let answered = collected.answered();
         let correct: u64 = collected.tiers.iter().map(|tier| tier.correct).sum();
         let seconds = collected.last.map(|last| (last - sent.start()).as_secs_f64());
-        let tiers = args.outputs.iter().zip(&collected.tiers).map(|(topic, answers)| {
-            let ms = |percentile| answers.latency_us.value_at_percentile(percentile) as f64 / 1e3;
-            TierReport {
-                topic: topic.clone(),
-                answered: answers.answered,
-                degraded: answers.degraded,
-                latency_ms_p50: ms(50.0),
-                latency_ms_p90: ms(90.0),
-                latency_ms_p95: ms(95.0),
-                latency_ms_p99: ms(99.0),
-                latency_ms_max: ms(100.0),
-            }
-        });
+        let tiers = args.outputs.iter().zip(&collected.tiers);
+        let tiers = tiers.map(|(topic, answers)| TierReport::new(topic, answers));
         Self {
             records: args.records,
             answered,
@@ -202,11 +211,13 @@ impl Report {
             disordered: collected.disordered,
             dead_lettered: collected.dead_lettered,
             late: collected.late,
+            unknown: collected.unknown,
             accuracy: (answered > 0).then(|| correct as f64 / answered as f64),
             throughput_per_s: seconds.filter(|&s| s > 0.0).map(|s| answered as f64 / s),
             cpu_us_per_record: None,
             resident_mib: None,
             tiers: tiers.collect(),
+            all: TierReport::new("all", &collected.all()),
         }
     }
 
@@ -223,7 +234,8 @@ impl Report {
             "{:<width$}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
             "topic", "answered", "degraded", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms"
         )?;
-        for tier in &self.tiers {
+        let all = (1 < self.tiers.len()).then_some(&self.all);
+        for tier in self.tiers.iter().chain(all) {
             writeln!(
                 out,
                 "{:<width$}{:>10}{:>10}{:>10.2}{:>10.2}{:>10.2}{:>10.2}{:>10.2}",

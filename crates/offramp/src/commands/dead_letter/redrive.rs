@@ -203,7 +203,12 @@ impl Redrive<'_> {
         }
         match self.producer.enqueue(&topic, &record).await {
             Ok(confirmation) => drop(self.sending.spawn(async move {
-                Confirmed { position, fingerprint, topic, outcome: confirmation.confirmed().await }
+                Confirmed {
+                    position,
+                    fingerprint,
+                    topic,
+                    outcome: confirmation.confirmed().await.map(drop),
+                }
             })),
             Err(error @ SendError::TooLarge { .. }) => self.refuse(position, &error.to_string()),
             Err(error) => return Err(error.into()),

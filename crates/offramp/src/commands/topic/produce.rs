@@ -75,10 +75,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Sent = Result<Result<(), kafka::SendError>, tokio::task::JoinError>;
+type Sent = Result<Result<i64, kafka::SendError>, tokio::task::JoinError>;
 
 fn confirmed(sent: Option<Sent>) -> anyhow::Result<()> {
-    sent.map_or(Ok(()), |sent| Ok(sent.context("sending panicked")??))
+    sent.map_or(Ok(()), |sent| sent.context("sending panicked")?.map(drop).map_err(Into::into))
 }
 
 fn record(args: &Args, key: Option<&str>, value: Vec<u8>) -> Record {

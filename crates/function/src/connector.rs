@@ -29,6 +29,7 @@ use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
+use crate::gather::Gather;
 use crate::http::client::HttpFunction;
 use crate::inference::{Incoming, Inference};
 use crate::lanes::Lanes;
@@ -117,8 +118,20 @@ impl Lane {
 pub struct Connector {
     consumer: Consumer,
     calls: Arc<Calls>,
-    in_flight: usize,
-    order: Order,
+    settings: Settings,
+}
+
+/// How a connector goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Records that are being handled at once, at most.
+    pub in_flight: usize,
+    /// Which records wait for which.
+    pub order: Order,
+    /// How a failing call is tried again.
+    pub retry: Retry,
+    /// How long a record waits for others to be handled with, where others come as often.
+    pub linger: Duration,
 }
 
 /// What every call of a connector shares.
@@ -131,18 +144,17 @@ struct Calls {
 }
 
 impl Connector {
-    /// A connector from `consumer` to `target` with at most `in_flight` records at once, in order by `order`.
+    /// A connector from `consumer` to `target`.
     pub fn new(
         consumer: Consumer,
         target: Target,
         dead_letters: Funnel,
-        in_flight: usize,
-        order: Order,
-        retry: Retry,
+        settings: Settings,
     ) -> Self {
+        let retry = settings.retry;
         let dead_letters = DeadLetters::new(dead_letters, retry);
         let calls = Calls { target, dead_letters, retry, counters: Arc::default() };
-        Self { consumer, calls: Arc::new(calls), in_flight, order }
+        Self { consumer, calls: Arc::new(calls), settings }
     }
 
     /// Its counts, live.
@@ -157,12 +169,15 @@ impl Connector {
 
     /// Runs until told to stop, then waits for the records in flight, commits and leaves the group.
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
-        let Self { consumer, calls, in_flight, order } = self;
-        let mut flight = Flight::new(calls, order);
+        let Self { consumer, calls, settings } = self;
+        let mut flight = Flight::new(calls, settings.order);
+        let mut gather = Gather::new(settings.linger, Instant::now());
+        let mut gathered: Vec<Delivery> = Vec::new();
+        let mut wait = None;
         let mut paused = false;
         let mut last_taken = Instant::now();
         let outcome = loop {
-            let room = in_flight.saturating_sub(flight.lanes.outstanding());
+            let room = settings.in_flight.saturating_sub(flight.lanes.outstanding());
             if paused && 0 < room {
                 consumer.set_paused(false);
                 paused = false;
@@ -170,13 +185,26 @@ impl Connector {
             tokio::select! {
                 Some(tickets) = flight.landed() => consumer.done(tickets),
                 // Even without room a paused consumer asks, so that it keeps its partitions.
-                arrived = consumer.recv_many(room.max(1)), if 0 < room || paused => match arrived {
-                    Ok(deliveries) => {
-                        last_taken = Instant::now();
-                        flight.take(deliveries);
+                arrived = consumer.recv_many(room.max(1)), if wait.is_none() && (0 < room || paused) => {
+                    match arrived {
+                        Ok(deliveries) => gathered = deliveries,
+                        Err(error) => break Err(error),
                     }
-                    Err(error) => break Err(error),
-                },
+                    last_taken = Instant::now();
+                    wait = gather.came(gathered.len(), last_taken);
+                    if wait.is_none() {
+                        flight.take(std::mem::take(&mut gathered));
+                    }
+                }
+                () = sleep_until(wait.unwrap_or(last_taken)), if wait.is_some() => {
+                    wait = None;
+                    let more = consumer.recv_ready(room.saturating_sub(gathered.len()));
+                    flight.take(std::mem::take(&mut gathered));
+                    match more {
+                        Ok(more) => flight.take(more),
+                        Err(error) => break Err(error),
+                    }
+                }
                 () = sleep_until(last_taken + PAUSE_AFTER), if room == 0 && !paused => {
                     consumer.set_paused(true);
                     paused = true;
@@ -184,6 +212,7 @@ impl Connector {
                 () = stop.said() => break Ok(()),
             }
         };
+        flight.take(gathered);
         let drain = async {
             while let Some(tickets) = flight.landed().await {
                 consumer.done(tickets);

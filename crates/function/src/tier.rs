@@ -8,7 +8,7 @@ use model::{Exit, SubModel};
 use pipeline::{OnLoss, Pipeline, Servers, Tier, Topic};
 use wire::ExitCriterion;
 
-use crate::connector::{Connector, Target};
+use crate::connector::{self, Connector, Target};
 use crate::funnel::Funnel;
 use crate::inference::{Destination, Inference, Settings};
 use crate::uplink::{Ends, Uplink};
@@ -123,7 +123,12 @@ pub fn compose(
     let servers = brokers.servers(&tier.input.servers);
     let consumer = Consumer::subscribe(servers, &tier.input.name, &[&tier.input.name])?;
     let target = Target::Inference(Arc::new(inference));
-    let connector =
-        Connector::new(consumer, target, dead_letters, tier.in_flight, tier.order, tier.retry);
+    let settings = connector::Settings {
+        in_flight: tier.in_flight,
+        order: tier.order,
+        retry: tier.retry,
+        linger: tier.linger,
+    };
+    let connector = Connector::new(consumer, target, dead_letters, settings);
     Ok(Composed { connector, uplink })
 }

@@ -89,6 +89,13 @@ impl Consumer {
     /// topic that is not there yet, is waited for. Dropping the future loses nothing.
     pub async fn recv_many(&self, max: usize) -> Result<Vec<Delivery>, KafkaError> {
         let mut deliveries = vec![self.recv().await?];
+        deliveries.extend(self.recv_ready(max.saturating_sub(1))?);
+        Ok(deliveries)
+    }
+
+    /// What has arrived, at most `max` records.
+    pub fn recv_ready(&self, max: usize) -> Result<Vec<Delivery>, KafkaError> {
+        let mut deliveries = Vec::new();
         while deliveries.len() < max
             && let Some(delivery) = self.recv().now_or_never()
         {

@@ -13,8 +13,8 @@ use wire::Encoding;
 use crate::problem::{Invalid, Problems};
 use crate::table::Table;
 use crate::{
-    DEFAULT_IN_FLIGHT, DEFAULT_LISTEN, DEFAULT_LOG_DIR, DEFAULT_MAX_BATCH, DEFAULT_SCALE,
-    EmbeddedBroker, Pipeline, Retry, Scale, Servers, Tier, Topic,
+    DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_LISTEN, DEFAULT_LOG_DIR, DEFAULT_MAX_BATCH,
+    DEFAULT_SCALE, EmbeddedBroker, Pipeline, Retry, Scale, Servers, Tier, Topic,
 };
 
 /// More tiers than any continuum has; a bound so that a generated file cannot start thousands of pools.
@@ -231,6 +231,7 @@ fn tier(
         output: topic("output").0,
         dead_letter: topic("dead_letter").0,
         in_flight: table.whole("in_flight", 1..=65_536).map_or(DEFAULT_IN_FLIGHT, |n| n as usize),
+        linger: table.whole("linger_ms", 0..=1000).map_or(DEFAULT_LINGER, Duration::from_millis),
         max_batch: table.whole("max_batch", 1..=1024).map_or(DEFAULT_MAX_BATCH, |n| n as usize),
         scale: scale(&table),
         retry: retry(&table),

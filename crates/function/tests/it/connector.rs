@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig};
 use bytes::Bytes;
-use function::connector::Target;
+use function::connector::{Settings, Target};
 use function::counters::Counts;
 use function::http::client::HttpFunction;
 use function::stop::{self, Stopper};
@@ -61,8 +61,9 @@ impl Fixture {
         let consumer = Consumer::subscribe(self.servers(), "group", &["in"]).unwrap();
         let dead_letters = Funnel::new(Producer::new(self.servers()).unwrap(), "dead");
         let target = Target::Url(HttpFunction::new(url).unwrap());
-        let connector =
-            Connector::new(consumer, target, dead_letters, in_flight, Order::Key, RETRY);
+        let linger = Duration::from_millis(1);
+        let settings = Settings { in_flight, order: Order::Key, retry: RETRY, linger };
+        let connector = Connector::new(consumer, target, dead_letters, settings);
         let counters = connector.counters();
         let (stopper, stop) = stop::channel();
         Running { stopper, task: tokio::spawn(connector.run(stop)), counters }

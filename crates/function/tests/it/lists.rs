@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerConfig};
 use bytes::Bytes;
-use function::connector::Target;
+use function::connector::{self, Target};
 use function::http::client::HttpFunction;
 use function::http::server::{Function, Server};
 use function::inference::{Destination, Settings};
@@ -122,9 +122,12 @@ async fn the_three_functions_pass_lists_on_in_order_over_either_http() {
             Consumer::subscribe(servers, "group", &["in"]).unwrap(),
             Target::Url(HttpFunction::new(&format!("{scheme}://{address}")).unwrap()),
             Funnel::new(producer.clone(), "dead"),
-            64,
-            Order::Key,
-            Retry::default(),
+            connector::Settings {
+                in_flight: 64,
+                order: Order::Key,
+                retry: Retry::default(),
+                linger: Duration::from_millis(1),
+            },
         );
         let counters = connector.counters();
         let task = tokio::spawn(connector.run(stop.clone()));

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use function::connector::Target;
+use function::connector::{self, Target};
 use function::http::client::HttpFunction;
 use function::http::server::{Function, Server};
 use function::inference::{Destination, Settings};
 use function::{Connector, Funnel, Inference};
 use kafka::{Consumer, Producer};
 use model::{ExitCriterion, SubModel};
-use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_MAX_BATCH, OnLoss, Order, Retry, Scale};
+use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_MAX_BATCH, OnLoss, Order, Retry, Scale};
 use wire::Encoding;
 
 use crate::outcome::OrConfig as _;
@@ -67,6 +67,10 @@ struct ConnectorArgs {
     #[arg(long, env = "OFFRAMP_IN_FLIGHT", default_value_t = DEFAULT_IN_FLIGHT as u64,
           value_parser = clap::value_parser!(u64).range(1..=65_536), value_name = "N")]
     in_flight: u64,
+    /// Milliseconds that a record waits for others to be handled with, where others come as often; 0 never waits.
+    #[arg(long, env = "OFFRAMP_LINGER_MS", default_value_t = DEFAULT_LINGER.as_millis() as u64,
+          value_parser = clap::value_parser!(u64).range(0..=1000), value_name = "MS")]
+    linger_ms: u64,
     /// Which records wait for each other: those of one `key`, of one `partition`, or `none`.
     #[arg(long, env = "OFFRAMP_ORDER", default_value = Order::default().name(), value_parser = order)]
     order: Order,
@@ -106,8 +110,13 @@ async fn connector(args: ConnectorArgs) -> anyhow::Result<()> {
     let consumer = Consumer::subscribe(&args.bootstrap_servers, group, &[&args.topic])?;
     let dead_letters = Funnel::new(Producer::new(&args.bootstrap_servers)?, dead_letter);
     let in_flight = args.in_flight as usize;
-    let connector =
-        Connector::new(consumer, Target::Url(target), dead_letters, in_flight, args.order, retry);
+    let settings = connector::Settings {
+        in_flight,
+        order: args.order,
+        retry,
+        linger: Duration::from_millis(args.linger_ms),
+    };
+    let connector = Connector::new(consumer, Target::Url(target), dead_letters, settings);
     tracing::info!(topic = args.topic, group, url = args.url, in_flight, "connector ready");
     let counters = connector.counters();
     let probes = match args.listen {

@@ -1,6 +1,6 @@
 //! The way up to the next tier, whose broker may be away: store and forward.
 //!
-//! While it is there, records go straight to it, as through a [`Funnel`](crate::Funnel). One that it has not
+//! While it is there, records go straight to it, as through a [`Funnel`]. One that it has not
 //! confirmed in time, or refuses, means that it is away. From then on, by configuration,
 //!
 //! - [`OnLoss::Hold`]: records wait in a topic of the tier's own broker, the **buffer**. Once the next tier's

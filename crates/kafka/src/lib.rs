@@ -22,5 +22,5 @@ mod reader;
 
 pub use consumer::{Consumer, Delivery, Ticket};
 pub use error::{KafkaError, SendError};
-pub use producer::{Confirmation, Producer};
+pub use producer::{Compression, Confirmation, Producer};
 pub use reader::{Event, Reader, Start, record_at};

@@ -27,10 +27,40 @@ const CLIENT_QUEUE_KBYTES: usize = 4 * QUEUE_KBYTES;
 /// A producer's thread looks this often whether it is still wanted.
 const POLL: Duration = Duration::from_millis(500);
 
+/// How a producer compresses its batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// As gzip does.
+    Gzip,
+    /// As LZ4 does.
+    Lz4,
+    /// As Snappy does.
+    Snappy,
+}
+
+impl Compression {
+    /// Every compression that the client is built with.
+    pub const ALL: [Self; 4] = [Self::None, Self::Gzip, Self::Lz4, Self::Snappy];
+
+    /// The name in the client's configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
+        }
+    }
+}
+
 /// Sends records to the topics of one broker. Clones share one client.
 #[derive(Clone)]
 pub struct Producer {
     servers: Arc<str>,
+    compression: Compression,
     client: Arc<Mutex<Arc<Client>>>,
     room: Arc<Semaphore>,
 }
@@ -44,8 +74,14 @@ impl std::fmt::Debug for Producer {
 impl Producer {
     /// A producer to the broker at `servers` (`bootstrap.servers`). Does not wait for a connection.
     pub fn new(servers: &str) -> Result<Self, KafkaError> {
-        let client = Arc::new(Mutex::new(Client::connect(servers)?));
-        Ok(Self { servers: servers.into(), client, room: Arc::new(Semaphore::new(QUEUE_KBYTES)) })
+        Self::compressing(servers, Compression::None)
+    }
+
+    /// A producer whose batches are compressed.
+    pub fn compressing(servers: &str, compression: Compression) -> Result<Self, KafkaError> {
+        let client = Arc::new(Mutex::new(Client::connect(servers, compression)?));
+        let room = Arc::new(Semaphore::new(QUEUE_KBYTES));
+        Ok(Self { servers: servers.into(), compression, client, room })
     }
 
     /// Stores a record: key, headers, timestamp and value as they are. Returns when the broker has said that
@@ -101,7 +137,7 @@ impl Producer {
         let mut client = self.client();
         // An idempotent client that lost its place in the broker's sequence never recovers; a new one does.
         if client.producer.client().fatal_error().is_some() {
-            match Client::connect(&self.servers) {
+            match Client::connect(&self.servers, self.compression) {
                 Ok(fresh) => *client = fresh,
                 Err(error) => tracing::warn!("producer could not be replaced: {error}"),
             }
@@ -153,10 +189,11 @@ struct Client {
 }
 
 impl Client {
-    fn connect(servers: &str) -> Result<Arc<Self>, KafkaError> {
+    fn connect(servers: &str, compression: Compression) -> Result<Arc<Self>, KafkaError> {
         let producer: BaseProducer<Reports> = client::config(servers)
             .set("enable.idempotence", "true")
             .set("acks", "all")
+            .set("compression.type", compression.name())
             // What arrives while others are under way gathers at the gate.
             .set("linger.ms", "0")
             .set("message.timeout.ms", "0")

@@ -3,7 +3,11 @@
 //! A tensor's JSON is nothing but brackets, commas and numbers, most of them whole and short (`[[0, 12, 255]]`),
 //! so it is read in one pass without a JSON parser's generality. Whatever is not exactly that ends the pass, and
 //! the text goes to [`Tensor::from_json`]'s parser, which accepts it or says what is wrong with it: the quick way
-//! never decides that a text is bad. `cargo bench -p wire` compares it with general parsers.
+//! never decides that a text is bad.
+//!
+//! `cargo bench -p wire`, the fastest of 21 samples each on two shared cores: an image of 28 × 28 pixels, 2,780 bytes,
+//! takes 3.5 µs (790 MB/s), with simd-json 7.5, with `serde_json` 8.7, with sonic-rs 12.8. A row of 64 features, 471
+//! bytes of fractions with many digits, takes 0.87 µs, and 0.89 with `serde_json`: there the digits are the work.
 
 use crate::tensor::{MAX_RANK, Tensor};
 

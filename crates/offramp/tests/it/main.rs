@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod bench;
 mod broker_faults;
 mod broker_service;
 mod command_line;

@@ -1,4 +1,4 @@
-//! `offramp bench`: measure whatever reads a topic and writes topics.
+//! `offramp bench run`: measure whatever reads a topic and writes topics.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use bench::payload::to_json;
 use bench::process::Process;
 use bench::{Collected, Collector, End, Load, Outlet, Place, Sent, devices};
 use bytes::Bytes;
-use clap::{Subcommand, ValueEnum};
+use clap::ValueEnum;
 use model::dataset::idx::{self, Split};
 use model::dataset::{Dataset, drawn};
 use serde::Serialize;
@@ -20,24 +20,12 @@ use crate::commands::demo::OutputFormat;
 use crate::commands::topic::BrokerArgs;
 use crate::outcome::OrConfig as _;
 
-/// Measure whatever reads a topic and writes topics.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    Run(RunArgs),
-}
-
 /// Send records as devices do, and say what became of each: answered, lost, duplicated, late, and how fast.
 ///
 /// Records carry an id; whatever is measured has to keep their headers. Latency counts from when a record was
 /// to be sent.
 #[derive(Debug, clap::Args)]
-struct RunArgs {
+pub(super) struct Args {
     /// Topic to send to.
     #[arg(long = "in", value_name = "TOPIC")]
     input: String,
@@ -94,13 +82,7 @@ enum Encoding {
 /// Images that are shown in turn, where they are drawn.
 const DRAWN: usize = 1000;
 
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    match args.action {
-        Action::Run(args) => run_once(&args).await,
-    }
-}
-
-async fn run_once(args: &RunArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let dataset = match &args.data {
         Some(dir) => idx::read(dir, Split::Test).or_config()?,
         None => drawn::draw(DRAWN, 1),
@@ -139,7 +121,7 @@ async fn run_once(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn outlets(args: &RunArgs) -> Vec<Outlet> {
+fn outlets(args: &Args) -> Vec<Outlet> {
     let outlet = |topic: &String, end| {
         let own = (topic.as_str(), args.broker.bootstrap_servers.as_str());
         let (topic, servers) = topic.split_once('@').unwrap_or(own);
@@ -151,7 +133,7 @@ fn outlets(args: &RunArgs) -> Vec<Outlet> {
     answers.chain(letters).collect()
 }
 
-fn payloads(dataset: &Dataset, args: &RunArgs) -> Vec<Bytes> {
+fn payloads(dataset: &Dataset, args: &Args) -> Vec<Bytes> {
     let shown = dataset.len().min(args.records as usize);
     let payload = |image| match args.encoding {
         Encoding::Json => to_json(dataset.sample(image), &dataset.shape),
@@ -215,7 +197,7 @@ impl TierReport {
 }
 
 impl Report {
-    fn new(args: &RunArgs, collected: &Collected, sent: &Sent) -> Self {
+    fn new(args: &Args, collected: &Collected, sent: &Sent) -> Self {
         let answered = collected.answered();
         let correct: u64 = collected.tiers.iter().map(|tier| tier.correct).sum();
         let seconds = collected.last.map(|last| (last - sent.start()).as_secs_f64());

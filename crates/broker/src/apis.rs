@@ -29,7 +29,7 @@ use crate::protocol::cluster::ApiVersionsRequest;
 use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
 
-/// What the answer to a request and its connection share until the response is written.
+/// What the answer to a request and its connection share. It lasts until the response is written.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// Tells a fetch that waits for data to end: somebody is in line behind it.
@@ -41,11 +41,6 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn hold(&self, share: Share) {
         *self.share.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
-    }
-
-    /// The response is written.
-    pub(crate) fn end(&self) {
-        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::frames::{frame, response};
+use crate::frames::{frame, raw_frame, response};
 use crate::{Place, SOON};
 
 async fn connect(place: &Place) -> TcpStream {
@@ -29,18 +29,6 @@ async fn still_serves(place: &Place) {
     let request = frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default());
     stream.write_all(&request).await.unwrap();
     assert_eq!(response(&mut stream).await.0, 1);
-}
-
-/// A frame with a sound header for an API and version, and this body.
-fn with_body(key: i16, version: i16, body: &[u8]) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    bytes.put_u32(10 + body.len() as u32);
-    bytes.put_i16(key);
-    bytes.put_i16(version);
-    bytes.put_i32(1);
-    bytes.put_i16(-1);
-    bytes.put_slice(body);
-    bytes
 }
 
 #[tokio::test]
@@ -99,7 +87,7 @@ async fn huge_counts_close_the_connection() {
                 let mut stream = connect(&place).await;
                 // Twice, and with zeros around: whichever field it meets.
                 let body = [&[0, 0, 0], count, &[0; 8], count].concat();
-                stream.write_all(&with_body(key, version, &body)).await.unwrap();
+                stream.write_all(&raw_frame(key, version, &body)).await.unwrap();
                 stream.shutdown().await.unwrap();
                 closes(stream).await;
             }
@@ -119,7 +107,7 @@ async fn random_bytes_close_the_connection() {
         random.fill(&mut body[..]);
         let bytes = match random.random_range(0..3) {
             0 => BytesMut::from(&body[..]),
-            _ => with_body(random.random_range(0..61), random.random_range(0..13), &body),
+            _ => raw_frame(random.random_range(0..61), random.random_range(0..13), &body),
         };
         let mut stream = connect(&place).await;
         stream.write_all(&bytes).await.unwrap();
@@ -187,7 +175,7 @@ async fn large_frames_share_their_memory_and_each_gets_its_turn() {
     const FRAME: usize = 400 * 1024;
     let place = Place::with(|config| config.bounds.memory_bytes = 1024 * 1024).await;
     // Each is a Produce request of the wrong shape, which closes its connection once it is whole.
-    let whole = with_body(0, 3, &vec![0xff; FRAME]);
+    let whole = raw_frame(0, 3, &vec![0xff; FRAME]);
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = connect(&place).await;

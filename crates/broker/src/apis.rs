@@ -14,6 +14,8 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -122,6 +124,14 @@ fn partition_in_epoch(
     let found = node.topics.partition(topic, index);
     let partition = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if LEADER_EPOCH < epoch { Err(ErrorCode::UnknownLeaderEpoch) } else { Ok(partition) }
+}
+
+/// What a request names, without what it names again: a request has room for a hundred thousand names, and the
+/// answer about all of them must not be as many times as large as one that is about everything.
+fn once<T, K: Eq + Hash>(mut named: Vec<T>, name: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    named.retain(|item| seen.insert(name(item)));
+    named
 }
 
 struct Call<'a> {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::once;
 use crate::groups::group::{Group, Phase};
 use crate::groups::member::Member;
 use crate::node::Node;
@@ -48,7 +49,7 @@ pub(crate) fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsRespon
 }
 
 pub(crate) fn describe(node: &Node, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|group_id| {
+    let groups = once(request.groups, String::clone).into_iter().map(|group_id| {
         let described = node.coordinator.inspect(&group_id, |group| describe_one(&group_id, group));
         described.unwrap_or_else(|| {
             let (offsets, _) = node.offsets.counts(&group_id);

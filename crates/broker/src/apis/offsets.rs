@@ -1,9 +1,10 @@
 //! `OffsetCommit` and `OffsetFetch`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tracing::debug;
 
+use super::once;
 use crate::groups::group::Caller;
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
@@ -90,7 +91,8 @@ pub(crate) fn fetch(node: &Node, request: OffsetFetchRequest) -> OffsetFetchResp
         let topics = offsets_of(node, &request.group_id, request.topics);
         return OffsetFetchResponse { topics, ..OffsetFetchResponse::default() };
     }
-    let groups = request.groups.into_iter().map(|OffsetFetchGroup { group_id, topics }| {
+    let groups = once(request.groups, |group| group.group_id.clone());
+    let groups = groups.into_iter().map(|OffsetFetchGroup { group_id, topics }| {
         let topics = offsets_of(node, &group_id, topics);
         OffsetFetchGroupResponse { group_id, topics, error_code: ErrorCode::None }
     });
@@ -105,9 +107,12 @@ fn offsets_of(
 ) -> Vec<OffsetFetchTopicResponse> {
     let offsets = node.offsets.of(group_id);
     let asked = asked.unwrap_or_else(|| all_of(&offsets));
+    let mut described = HashMap::<String, HashSet<i32>>::new();
     let topics = asked.into_iter().map(|OffsetFetchTopic { name, partition_indexes }| {
+        let described = described.entry(name.clone()).or_default();
         let partitions = partition_indexes
             .into_iter()
+            .filter(|&index| described.insert(index))
             .map(|index| describe(index, offsets.get(&(name.clone(), index))));
         OffsetFetchTopicResponse { partitions: partitions.collect(), name: name.clone() }
     });

@@ -3,7 +3,14 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, DescribeConfigsRequest, DescribeGroupsRequest, GroupId,
+    MetadataRequest, OffsetFetchRequest, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,4 +201,38 @@ async fn large_frames_share_their_memory_and_each_gets_its_turn() {
         closes(stream).await;
     }
     assert_eq!(place.broker.stats().request_bytes, 0);
+}
+
+#[tokio::test]
+async fn what_is_named_again_and_again_is_described_once() {
+    let place = Place::new().await;
+    place.broker.create_topic("t", 1).await.unwrap();
+    let requests = |times| {
+        let name = StrBytes::from_static_str("t");
+        let topic = MetadataRequestTopic::default().with_name(Some(TopicName(name.clone())));
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(name.clone())
+            .with_configuration_keys(None);
+        let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(name.clone()));
+        let metadata = MetadataRequest::default().with_topics(Some(vec![topic; times]));
+        let configs = DescribeConfigsRequest::default().with_resources(vec![resource; times]);
+        let offsets = OffsetFetchRequest::default().with_groups(vec![group; times]);
+        let groups = DescribeGroupsRequest::default().with_groups(vec![GroupId(name); times]);
+        [
+            frame(ApiKey::Metadata, 9, 1, &metadata),
+            frame(ApiKey::DescribeConfigs, 4, 1, &configs),
+            frame(ApiKey::OffsetFetch, 8, 1, &offsets),
+            frame(ApiKey::DescribeGroups, 5, 1, &groups),
+        ]
+    };
+    let mut stream = connect(&place).await;
+    for (once, again) in requests(1).iter().zip(&requests(1000)) {
+        let mut answers = Vec::new();
+        for request in [once, again] {
+            stream.write_all(request).await.unwrap();
+            answers.push(response(&mut stream).await.1);
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
 }

@@ -1,8 +1,10 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `kafka`, `bench`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
+//! `kafka`, `bench`.
 
 mod bench;
 mod clients;
 mod faults;
+mod fuzz;
 mod kafka;
 mod parity;
 mod peers;
@@ -19,6 +21,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   parity   the broker's behavioural tests, against Apache Kafka and against ours
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  fuzz     the broker's requests, fuzzed: [--seconds N] [--save] [--replay FILE] [TARGET]...
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]";
 
@@ -31,6 +34,7 @@ fn main() -> anyhow::Result<()> {
         ["parity"] => parity::test(),
         ["clients", arguments @ ..] => clients::test(arguments),
         ["faults"] => faults::test(),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         _ => bail!("{USAGE}"),

@@ -19,7 +19,7 @@ pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes that `batch_length` does not count.
 const LENGTH_END: usize = 12;
 const CRC_END: usize = 21;
-const MAGIC: u8 = 2;
+pub(crate) const MAGIC: u8 = 2;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
@@ -200,13 +200,18 @@ pub(crate) fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp:
     let mut bytes = Vec::with_capacity(HEADER_BYTES + records.len());
     bytes.put_slice(&batch[..HEADER_BYTES]);
     bytes.put_slice(records);
-    let length = (bytes.len() - LENGTH_END) as i32;
-    (&mut bytes[8..12]).put_i32(length);
     (&mut bytes[35..43]).put_i64(max_timestamp);
     (&mut bytes[57..61]).put_i32(count);
-    let crc = crc32c::crc32c(&bytes[CRC_END..]);
-    (&mut bytes[17..21]).put_u32(crc);
+    seal(&mut bytes);
     bytes
+}
+
+/// Makes a batch's length and checksum right.
+pub(crate) fn seal(batch: &mut [u8]) {
+    let length = (batch.len() - LENGTH_END) as i32;
+    (&mut batch[8..12]).put_i32(length);
+    let crc = crc32c::crc32c(&batch[CRC_END..]);
+    (&mut batch[17..21]).put_u32(crc);
 }
 
 /// The first record of an uncompressed batch that is not older than `timestamp`: its offset and timestamp.
@@ -227,7 +232,7 @@ pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::tests::{Batch, sealed_crc};
+    use crate::log::tests::Batch;
 
     fn check(edit: impl FnOnce(&mut Vec<u8>)) -> Result<NewBatch, BatchError> {
         let mut bytes = Batch::of(&["a", "b", "c"]).bytes();
@@ -267,14 +272,14 @@ mod tests {
         for attributes in [LOG_APPEND_TIME, TRANSACTIONAL, CONTROL, 5] {
             let edited = check(|bytes| {
                 (&mut bytes[21..23]).put_i16(attributes);
-                sealed_crc(bytes);
+                seal(bytes);
             });
             assert!(matches!(edited, Err(BatchError::Attributes(..))), "{attributes:#x}");
         }
         for count in [0, -1, 2, i32::MAX] {
             let edited = check(|bytes| {
                 (&mut bytes[57..61]).put_i32(count);
-                sealed_crc(bytes);
+                seal(bytes);
             });
             assert!(matches!(edited, Err(BatchError::Count { .. })), "{count}");
         }

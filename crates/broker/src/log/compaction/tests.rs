@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch};
+use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch, seal};
 use crate::log::compaction::CompactionBounds;
 use crate::log::compression::Compression;
 use crate::log::flusher::{Durable, Flush, Flusher};
@@ -19,7 +19,7 @@ use crate::log::read::Oversize;
 use crate::log::records::Records;
 use crate::log::segment::segment_names;
 use crate::log::store::LogConfig;
-use crate::log::tests::{Batch, sealed_crc};
+use crate::log::tests::Batch;
 use crate::topic_config::{Cleanup, TopicConfig};
 
 const BOUNDS: CompactionBounds = CompactionBounds { keys: 1000, inflated_bytes: 1 << 20 };
@@ -214,7 +214,7 @@ fn compressed(pairs: &[(Option<&str>, Option<&str>)], compression: Compression) 
     let length = bytes.len() as i32 - 12;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     bytes[22] = compression as u8;
-    sealed_crc(&mut bytes);
+    seal(&mut bytes);
     bytes
 }
 

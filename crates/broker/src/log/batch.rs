@@ -12,7 +12,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::compression::{Compression, InflateError};
-use super::records::{MalformedRecord, Records};
+use super::records::{MalformedRecord, Record, Records};
 
 /// Bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -120,6 +120,17 @@ impl BatchHeader {
         self.compression_code() != 0
     }
 
+    /// The offset of one of the batch's records; None where it would not be in the batch.
+    pub(crate) fn offset_of(&self, record: &Record<'_>) -> Option<i64> {
+        let is_within = (0..=i64::from(self.last_offset_delta)).contains(&record.offset_delta);
+        is_within.then(|| self.base_offset + record.offset_delta)
+    }
+
+    /// The timestamp of one of the batch's records; None where there is no such time.
+    pub(crate) fn timestamp_of(&self, record: &Record<'_>) -> Option<i64> {
+        self.base_timestamp.checked_add(record.timestamp_delta)
+    }
+
     /// Compares the checksum with the bytes of the whole batch.
     pub(crate) fn verify(&self, batch: &[u8]) -> Result<(), BatchError> {
         let actual = crc32c::crc32c(&batch[CRC_END..]);
@@ -221,9 +232,9 @@ pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i
     let header = BatchHeader::parse(batch).ok()?;
     for record in Records::new(batch.get(HEADER_BYTES..header.size)?, header.record_count) {
         let record = record.ok()?;
-        let record_timestamp = header.base_timestamp.checked_add(record.timestamp_delta)?;
+        let record_timestamp = header.timestamp_of(&record)?;
         if timestamp <= record_timestamp {
-            return Some((header.base_offset.checked_add(record.offset_delta)?, record_timestamp));
+            return Some((header.offset_of(&record)?, record_timestamp));
         }
     }
     None

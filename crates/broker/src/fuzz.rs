@@ -9,9 +9,10 @@
 //! Connection   how:u8 bytes           frames: as they are, or with lengths made to fit
 //! ```
 //!
-//! Nothing may panic. A request that can be read, reads the same again after it was written; each is answered,
-//! in order, and the answer can be read; and after all of it, the broker finds on its disk what it had in
-//! memory. Checksums are made right, and two members of a group have ids that inputs can name.
+//! Nothing may panic. A request that can be read reads the same again after it was written; each is answered,
+//! in order, and the answer can be read; and after all of it, compaction changes no table, and the broker finds
+//! on its disk what it had in memory. Checksums are made right, and two members of a group have ids that inputs
+//! can name, because no fuzzer finds either by chance.
 
 pub(crate) mod batch;
 mod input;

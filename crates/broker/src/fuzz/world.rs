@@ -30,7 +30,7 @@ use crate::node::{Client, Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
 use crate::topic_config::{Cleanup, Overrides};
 
-/// A topic of two partitions, with a record in the first.
+/// A topic of two partitions, with a full segment in the first, and one to append to.
 pub(super) const TOPIC: &str = "t";
 /// A topic that is compacted as soon as may be.
 pub(super) const TABLE: &str = "c";
@@ -174,21 +174,26 @@ fn bounds() -> Bounds {
 }
 
 fn fill_topics(node: &Node) {
-    let mut overrides = Overrides::default();
-    for (name, value) in [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "1"),
-        ("delete.retention.ms", "0"),
-        ("min.cleanable.dirty.ratio", "0"),
-    ] {
-        overrides.set(name, value).expect("a topic's setting");
+    let kept = "segment.ms=1";
+    let compacted = "cleanup.policy=compact\ndelete.retention.ms=0\nmin.cleanable.dirty.ratio=0";
+    for (topic, partitions, settings) in
+        [(TOPIC, 2, kept.to_owned()), (TABLE, 1, format!("{kept}\n{compacted}"))]
+    {
+        let overrides = Overrides::from_text(&settings).expect("a topic's settings");
+        node.topics.create(topic, partitions, &overrides).expect("a new topic");
     }
-    node.topics.create(TOPIC, 2, &Overrides::default()).expect("a new topic");
-    node.topics.create(TABLE, 1, &overrides).expect("a new topic");
     for topic in [TOPIC, TABLE] {
         let partition = node.topics.partition(topic, 0).expect("a topic's first partition");
-        let batch = NewBatch::check(super::batch::of(0, RECORD)).expect("a batch");
-        partition.append(batch).expect("a batch is appended");
+        let append = |codec: Compression| {
+            let records = codec.deflate(RECORD.to_vec()).expect("records are compressed");
+            let batch = super::batch::of(codec as u8, &records);
+            partition.append(NewBatch::check(batch).expect("a batch")).expect("it is appended");
+        };
+        append(Compression::None);
+        append(Compression::Lz4);
+        // Begins a new segment.
+        clean(&partition);
+        append(Compression::None);
     }
     let committed =
         Committed { offset: 1, leader_epoch: 0, metadata: "metadata".to_owned(), at_ms: 1 };

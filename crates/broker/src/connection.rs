@@ -12,7 +12,8 @@
 //! A peer that sends or takes a frame too slowly is closed, so that nobody holds his share for long.
 //!
 //! However a connection ends, what came whole before its end is carried out, whether or not somebody hears the
-//! answers: a process that sends its last commit and exits has committed.
+//! answers: a process that sends its last commit and exits has committed. Requests that wait for something are
+//! not waited for longer than a stalled peer is, so that nobody's place is taken by those who have gone.
 
 use std::io;
 use std::net::SocketAddr;

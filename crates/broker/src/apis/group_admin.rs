@@ -2,7 +2,7 @@
 //!
 //! A group exists while somebody is in it or while it has committed offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::once;
 use crate::groups::group::{Group, Phase};
@@ -122,10 +122,12 @@ pub(crate) async fn delete_offsets(
     if let Some(error_code) = refusal {
         return OffsetDeleteResponse { error_code, ..OffsetDeleteResponse::default() };
     }
+    let mut named = HashMap::<&str, HashSet<i32>>::new();
+    for OffsetDeleteTopic { name, partitions } in &request.topics {
+        named.entry(name).or_default().extend(partitions.iter().map(|p| p.partition_index));
+    }
     let is_named = |(topic, index): &(String, i32)| {
-        request.topics.iter().any(|named| {
-            named.name == *topic && named.partitions.iter().any(|p| p.partition_index == *index)
-        })
+        named.get(topic.as_str()).is_some_and(|indexes| indexes.contains(index))
     };
     let removed =
         match node.offsets.remove(|group, at, _| group == request.group_id && is_named(at)) {

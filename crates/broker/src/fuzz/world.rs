@@ -163,7 +163,7 @@ fn bounds() -> Bounds {
         partitions: 12,
         groups: 4,
         group_members: 4,
-        group_member_bytes: 256,
+        group_member_bytes: 512,
         group_offsets: 8,
         offset_metadata_bytes: 64,
         producers: 2,

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, DescribeConfigsRequest, DescribeGroupsRequest, GroupId,
-    MetadataRequest, OffsetFetchRequest, TopicName,
+    JoinGroupRequest, JoinGroupResponse, MetadataRequest, OffsetFetchRequest, TopicName,
 };
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -234,5 +235,26 @@ async fn what_is_named_again_and_again_is_described_once() {
             answers.push(response(&mut stream).await.1);
         }
         assert_eq!(answers[0], answers[1]);
+    }
+}
+
+/// Each is compared with each of the other members: a hundred thousand would hold up all groups for long.
+#[tokio::test]
+async fn a_member_knows_a_bounded_number_of_strategies_however_short_their_names() {
+    let place = Place::new().await;
+    let mut stream = connect(&place).await;
+    for (count, expected) in [(100, 0), (10_000, 44)] {
+        let protocols = (0..count).map(|n| {
+            let name = StrBytes::from_string(format!("{n:x}"));
+            JoinGroupRequestProtocol::default().with_name(name)
+        });
+        let request = JoinGroupRequest::default()
+            .with_group_id(GroupId(StrBytes::from_static_str("g")))
+            .with_session_timeout_ms(10_000)
+            .with_protocol_type(StrBytes::from_static_str("consumer"))
+            .with_protocols(protocols.collect());
+        stream.write_all(&frame(ApiKey::JoinGroup, 0, 1, &request)).await.unwrap();
+        let mut body = response(&mut stream).await.1;
+        assert_eq!(JoinGroupResponse::decode(&mut body, 0).unwrap().error_code, expected);
     }
 }

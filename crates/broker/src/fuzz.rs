@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Nothing may panic. A request that can be read reads the same again after it was written; each is answered,
-//! in order, and the answer can be read; and after all of it, compaction changes no table, and the broker finds
-//! on its disk what it had in memory. Checksums are made right, and two members of a group have ids that inputs
-//! can name, because no fuzzer finds either by chance.
+//! in order, and the answer can be read. After all of it, groups end when nobody is heard from, compaction
+//! changes no table, and the broker finds on its disk what it had in memory. Checksums are made right, and two
+//! members of a group have ids that inputs can name, because no fuzzer finds either by chance.
 
 pub(crate) mod batch;
 mod input;

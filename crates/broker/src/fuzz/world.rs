@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::batch::RECORD;
 use super::input::Parsed;
@@ -48,6 +48,8 @@ pub(super) const PROTOCOL: &str = "range";
 
 /// Where there is one, files are in memory: each input is a broker's life, and syncing would take most of it.
 const MEMORY_DIR: &str = "/dev/shm";
+/// Longer than a group can be asked to wait for its members, which is 2^31 milliseconds, and once more.
+const LONGEST_REBALANCE: Duration = Duration::from_secs(60 * 24 * 3600);
 /// Longer than anything waits to be cleaned that inputs do not set themselves.
 const CLEANED_AFTER_MS: i64 = 3_600_000;
 
@@ -130,6 +132,7 @@ impl World {
         if state == self.begun {
             return Some(self);
         }
+        runtime.block_on(groups_end(node));
         let before = tables(node);
         for _ in 0..3 {
             // Only what is durable can be compacted, and a pass has room for a few keys.
@@ -278,6 +281,17 @@ fn check_answers(parsed: &Parsed, mut answers: Bytes) {
     // One who takes no answers is told of a refusal by the end of his connection.
     let may_end_early = expected.iter().any(|answer| answer.is_silent);
     assert!(may_end_early || due.next().is_none(), "a request without an answer");
+}
+
+/// Whoever is in a group is gone in the end, and nobody waits for him.
+async fn groups_end(node: &Node) {
+    tokio::select! {
+        () = sleep(LONGEST_REBALANCE) => {}
+        () = node.coordinator.keep_time() => unreachable!("a broker keeps time"),
+    }
+    let left = node.coordinator.inspect_all(|id, group| format!("{id}: {group:?}"));
+    assert_eq!(left, [""; 0], "groups whose members are gone");
+    assert_eq!(node.coordinator.waiting(), 0, "requests without a reply");
 }
 
 fn each_partition(node: &Node, look: fn(&Partition)) {

@@ -14,7 +14,7 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         Api::Produce => unreachable!("the connection takes Produce apart"),
         Api::Fetch => call.with(async |request, _| fetch::fetch(node, request, turn).await).await,
         Api::ListOffsets => {
-            call.with(async |r, version| list_offsets::list_offsets(node, version, &r)).await
+            call.with(async |r, version| list_offsets::list_offsets(node, version, r)).await
         }
         Api::Metadata => {
             call.with(async |r, version| cluster::metadata(node, client, version, r).await).await
@@ -132,6 +132,20 @@ fn once<T, K: Eq + Hash>(mut named: Vec<T>, name: impl Fn(&T) -> K) -> Vec<T> {
     let mut seen = HashSet::new();
     named.retain(|item| seen.insert(name(item)));
     named
+}
+
+/// What a request names of topics, without the partitions that it names again.
+fn once_each<T, P>(
+    topics: &mut [T],
+    split: impl Fn(&mut T) -> (&str, &mut Vec<P>),
+    index: impl Fn(&P) -> i32,
+) {
+    let mut seen = HashMap::<String, HashSet<i32>>::new();
+    for topic in topics {
+        let (name, partitions) = split(topic);
+        let seen = seen.entry(name.to_owned()).or_default();
+        partitions.retain(|partition| seen.insert(index(partition)));
+    }
 }
 
 struct Call<'a> {

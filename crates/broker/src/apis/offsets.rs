@@ -1,10 +1,10 @@
 //! `OffsetCommit` and `OffsetFetch`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use tracing::debug;
 
-use super::once;
+use super::{once, once_each};
 use crate::groups::group::Caller;
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
@@ -106,13 +106,11 @@ fn offsets_of(
     asked: Option<Vec<OffsetFetchTopic>>,
 ) -> Vec<OffsetFetchTopicResponse> {
     let offsets = node.offsets.of(group_id);
-    let asked = asked.unwrap_or_else(|| all_of(&offsets));
-    let mut described = HashMap::<String, HashSet<i32>>::new();
+    let mut asked = asked.unwrap_or_else(|| all_of(&offsets));
+    once_each(&mut asked, |topic| (&topic.name, &mut topic.partition_indexes), |index| *index);
     let topics = asked.into_iter().map(|OffsetFetchTopic { name, partition_indexes }| {
-        let described = described.entry(name.clone()).or_default();
         let partitions = partition_indexes
             .into_iter()
-            .filter(|&index| described.insert(index))
             .map(|index| describe(index, offsets.get(&(name.clone(), index))));
         OffsetFetchTopicResponse { partitions: partitions.collect(), name: name.clone() }
     });

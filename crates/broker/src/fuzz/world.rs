@@ -172,6 +172,8 @@ fn bounds() -> Bounds {
         producers: 2,
         compaction_keys: 4,
         inflated_bytes: 64 * 1024,
+        // So that each request is answered, although its connection has ended.
+        stalled: LONGEST_REBALANCE,
         ..Bounds::default()
     }
 }

@@ -129,6 +129,7 @@ impl World {
             }
         });
         check_answers(parsed, answers.into());
+        assert_eq!(node.memory.used(), 0, "bytes that nobody has given back");
         if state == self.begun {
             return Some(self);
         }

@@ -1,4 +1,4 @@
-//! Fuzzing the embedded broker: one libFuzzer target per API, and two more; see `broker::fuzz`.
+//! Fuzzing the embedded broker: one libFuzzer target per API, and three more; see `broker::fuzz`.
 //!
 //! What a fuzzer begins with, what it has found worth keeping and what it broke lie under `target/fuzz`. The
 //! corpora in the tree are a small part of that, which `cargo test` tries again; `--save` writes them anew.

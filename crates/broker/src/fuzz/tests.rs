@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::input::{Parsed, written};
 use super::*;
@@ -96,7 +96,7 @@ fn what_fuzzers_begin_with_gets_past_the_first_checks() {
         let is_read = |seed: &Vec<u8>| match target.0 {
             Kind::Requests(api) => input::requests(api)(seed.clone().into()).is_some(),
             Kind::Batch => batch::requests(seed.clone().into()).is_some(),
-            Kind::Connection => true,
+            Kind::Connection | Kind::Group => true,
         };
         assert!(!seeds.is_empty() && seeds.iter().all(is_read), "{}", target.name());
         for seed in seeds.iter().step_by(SAMPLES / 2) {
@@ -135,6 +135,7 @@ fn seeds(target: Target) -> Vec<Vec<u8>> {
         }
         Kind::Batch => batches(),
         Kind::Connection => connections(),
+        Kind::Group => groups(),
     }
 }
 
@@ -173,6 +174,13 @@ fn batches() -> Vec<Vec<u8>> {
         seeds.push([&[codec], header, &compressed].concat());
     }
     seeds
+}
+
+/// Steps at random.
+fn groups() -> Vec<Vec<u8>> {
+    let mut random = SmallRng::seed_from_u64(SEED);
+    let steps = std::iter::repeat_with(|| (0..40).map(|_| random.random()).collect());
+    steps.take(SAMPLES).collect()
 }
 
 /// Frames of every API, a few on each connection.

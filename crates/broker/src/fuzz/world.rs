@@ -49,7 +49,7 @@ pub(super) const PROTOCOL: &str = "range";
 /// Where there is one, files are in memory: each input is a broker's life, and syncing would take most of it.
 const MEMORY_DIR: &str = "/dev/shm";
 /// Longer than a group can be asked to wait for its members, which is 2^31 milliseconds, and once more.
-const LONGEST_REBALANCE: Duration = Duration::from_secs(60 * 24 * 3600);
+pub(super) const LONGEST_REBALANCE: Duration = Duration::from_secs(60 * 24 * 3600);
 /// Longer than anything waits to be cleaned that inputs do not set themselves.
 const CLEANED_AFTER_MS: i64 = 3_600_000;
 

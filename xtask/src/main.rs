@@ -1,10 +1,11 @@
-//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `chaos`,
-//! `outage`, `kafka`, `bench`, `rival`.
+//! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
+//! `chaos`, `outage`, `kafka`, `bench`, `rival`.
 
 mod bench;
 mod chaos;
 mod clients;
 mod faults;
+mod fuzz;
 mod kafka;
 mod parity;
 mod peers;
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   parity   the broker's behavioural tests, against Apache Kafka and against ours
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
+  fuzz     the broker's requests, fuzzed: [--seconds N] [--save] [--replay FILE] [TARGET]...
   chaos    the tiers under load while their processes are killed, stopped and cut off, at random: [--seconds N]
            [--stage functions|nodes] [--against offramp|kafka] [--seed N]
   outage   an edge node whose uplink is cut for a minute, records held and answered by it: [--seconds N]
@@ -39,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         ["parity"] => parity::test(),
         ["clients", arguments @ ..] => clients::test(arguments),
         ["faults"] => faults::test(),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["chaos", options @ ..] => chaos::test(options),
         ["outage", options @ ..] => chaos::outage::test(options),
         ["kafka", options @ ..] => kafka::run(options),

@@ -14,6 +14,8 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -29,7 +31,7 @@ use crate::protocol::cluster::ApiVersionsRequest;
 use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
 
-/// What the answer to a request and its connection share until the response is written.
+/// What the answer to a request and its connection share. It lasts until the response is written.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     /// Tells a fetch that waits for data to end: somebody is in line behind it.
@@ -41,11 +43,6 @@ pub(crate) struct Turn {
 impl Turn {
     pub(crate) fn hold(&self, share: Share) {
         *self.share.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
-    }
-
-    /// The response is written.
-    pub(crate) fn end(&self) {
-        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -67,7 +64,7 @@ pub(crate) async fn answer(
         Api::Produce => unreachable!("the connection takes Produce apart"),
         Api::Fetch => call.with(async |request, _| fetch::fetch(node, request, turn).await).await,
         Api::ListOffsets => {
-            call.with(async |r, version| list_offsets::list_offsets(node, version, &r)).await
+            call.with(async |r, version| list_offsets::list_offsets(node, version, r)).await
         }
         Api::Metadata => {
             call.with(async |r, version| cluster::metadata(node, client, version, r).await).await
@@ -127,6 +124,28 @@ fn partition_in_epoch(
     let found = node.topics.partition(topic, index);
     let partition = found.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if LEADER_EPOCH < epoch { Err(ErrorCode::UnknownLeaderEpoch) } else { Ok(partition) }
+}
+
+/// What a request names, without what it names again: a request has room for a hundred thousand names, and the
+/// answer about all of them must not be as many times as large as one that is about everything.
+fn once<T, K: Eq + Hash>(mut named: Vec<T>, name: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    named.retain(|item| seen.insert(name(item)));
+    named
+}
+
+/// What a request names of topics, without the partitions that it names again.
+fn once_each<T, P>(
+    topics: &mut [T],
+    split: impl Fn(&mut T) -> (&str, &mut Vec<P>),
+    index: impl Fn(&P) -> i32,
+) {
+    let mut seen = HashMap::<String, HashSet<i32>>::new();
+    for topic in topics {
+        let (name, partitions) = split(topic);
+        let seen = seen.entry(name.to_owned()).or_default();
+        partitions.retain(|partition| seen.insert(index(partition)));
+    }
 }
 
 struct Call<'a> {

@@ -197,7 +197,7 @@ fn parse_advertised(value: &str) -> Result<(String, u16), BrokerError> {
     parsed.ok_or_else(|| BrokerError::Advertise { value: value.to_owned() })
 }
 
-fn open(
+pub(crate) fn open(
     config: &BrokerConfig,
     advertised: Option<(String, u16)>,
 ) -> Result<(Node, FlusherThread), BrokerError> {
@@ -290,7 +290,7 @@ async fn keep_house(node: &Arc<Node>, interval: Duration) {
     }
 }
 
-fn clean(node: &Node) {
+pub(crate) fn clean(node: &Node) {
     let is_stopping = || *node.stopping.borrow();
     for topic in node.topics.all() {
         for partition in &topic.partitions {

@@ -10,6 +10,10 @@
 //! Garbage closes the connection and does nothing else. The read buffer grows with the bytes that arrive, not
 //! with what a length prefix promises, and what all connections hold together has a bound ([`crate::memory`]).
 //! A peer that sends or takes a frame too slowly is closed, so that nobody holds his share for long.
+//!
+//! However a connection ends, what came whole before its end is carried out, whether or not somebody hears the
+//! answers: a process that sends its last commit and exits has committed. Requests that wait for something are
+//! not waited for longer than a stalled peer is, so that nobody's place is taken by those who have gone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, trace};
 
 use crate::apis::cluster::api_versions;
@@ -44,7 +47,7 @@ const SLOWEST_BYTES_PER_SECOND: usize = 8 * 1024;
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(crate) enum End {
     #[error("the peer closed it")]
     Closed,
     #[error("the broker stops")]
@@ -86,36 +89,73 @@ enum Pending {
     },
 }
 
+/// The requests of a connection that wait for their turn.
+#[derive(Debug)]
+struct Line {
+    queue: mpsc::Receiver<Pending>,
+    /// The first of them, where a fetch in front of it has been told to give way.
+    first: Option<Pending>,
+}
+
+impl Line {
+    async fn next(&mut self) -> Option<Pending> {
+        match self.first.take() {
+            Some(first) => Some(first),
+            None => self.queue.recv().await,
+        }
+    }
+
+    /// Returns once somebody is in line, or once it is known that nobody will be.
+    async fn is_settled(&mut self) {
+        if self.first.is_none() {
+            self.first = self.queue.recv().await;
+        }
+    }
+}
+
 /// Serves a connection until it ends.
 pub(crate) async fn serve(node: &Node, stream: TcpStream, peer: SocketAddr) {
-    let end = match run(node, stream, peer).await {
-        Ok(()) => End::Closed,
-        Err(end) => end,
+    let end = match stream.set_nodelay(true).and_then(|()| stream.local_addr()) {
+        Ok(local) => {
+            let (reader, writer) = stream.into_split();
+            run(node, reader, writer, Client { id: String::new(), peer, local }).await
+        }
+        Err(error) => error.into(),
     };
     debug!(%peer, %end, "a connection ended");
 }
 
-async fn run(node: &Node, stream: TcpStream, peer: SocketAddr) -> Result<(), End> {
-    stream.set_nodelay(true)?;
-    let local = stream.local_addr()?;
-    let (read_half, write_half) = stream.into_split();
-    let (sender, mut receiver) = mpsc::channel(node.bounds.pipelined_requests);
-    let reading = read_requests(node, read_half, sender);
-    let writing = write_responses(node, write_half, &mut receiver, peer, local);
-    let (mut reading, mut writing) = (pin!(reading), pin!(writing));
-    tokio::select! {
-        end = &mut reading => match end {
-            // Batches that were appended are still acknowledged; the reader has let go of the queue.
-            End::Stopping => writing.await,
-            end => Err(end),
-        },
-        result = &mut writing => result,
+/// Reads requests and writes responses; returns why it has stopped.
+pub(crate) async fn run(
+    node: &Node,
+    reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    mut client: Client,
+) -> End {
+    let (sender, queue) = mpsc::channel(node.bounds.pipelined_requests);
+    let mut line = Line { queue, first: None };
+    let (end, written) = {
+        let mut reading = pin!(read_requests(node, reader, sender));
+        let mut writing = pin!(write_responses(node, &mut writer, &mut line, &mut client));
+        tokio::select! {
+            // The reader has let go of the line, which ends with whoever is in it.
+            end = &mut reading => {
+                let written = timeout(node.bounds.stalled, writing).await;
+                (Some(end), written.unwrap_or(Err(End::Stalled)))
+            }
+            written = &mut writing => (None, written),
+        }
+    };
+    if let Err(End::Closed | End::Stalled | End::Io(_)) = written {
+        let unheard = write_responses(node, tokio::io::sink(), &mut line, &mut client);
+        let _ = timeout(node.bounds.stalled, unheard).await;
     }
+    end.or(written.err()).unwrap_or(End::Closed)
 }
 
 async fn read_requests(
     node: &Node,
-    mut stream: OwnedReadHalf,
+    mut stream: impl AsyncRead + Unpin,
     queue: mpsc::Sender<Pending>,
 ) -> End {
     let mut stopping = node.stopping.subscribe();
@@ -198,7 +238,7 @@ fn take_apart(node: &Node, frame: Bytes) -> Result<Request, End> {
 /// Reads until a whole frame is in the buffer, and takes it out, with its share of memory if it needs one.
 async fn read_frame(
     node: &Node,
-    stream: &mut OwnedReadHalf,
+    stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
 ) -> Result<(Bytes, Option<Share>), End> {
     let mut share = None;
@@ -256,22 +296,13 @@ fn missing_bytes(node: &Node, buffer: &BytesMut) -> Result<usize, End> {
 
 async fn write_responses(
     node: &Node,
-    mut stream: OwnedWriteHalf,
-    queue: &mut mpsc::Receiver<Pending>,
-    peer: SocketAddr,
-    local: SocketAddr,
+    mut stream: impl AsyncWrite + Unpin,
+    line: &mut Line,
+    client: &mut Client,
 ) -> Result<(), End> {
-    let mut client = Client { id: String::new(), peer, local };
-    let mut next = None;
-    let turn = Turn::default();
-    loop {
-        let pending = match next.take() {
-            Some(pending) => pending,
-            None => match queue.recv().await {
-                Some(pending) => pending,
-                None => return Ok(()),
-            },
-        };
+    while let Some(pending) = line.next().await {
+        // What the response takes of memory is given back when it is written.
+        let turn = Turn::default();
         let frame = match pending {
             Pending::Produce { correlation_id, version, produce, _share } => {
                 let response = produce.response().await;
@@ -283,37 +314,37 @@ async fn write_responses(
             }
             Pending::Call { header, api, reader, slots, _share } => {
                 client.id = header.client_id.clone().unwrap_or_default();
-                let answer = pin!(answer(node, &client, &header, api, reader, &turn));
-                let frame = call(node, answer, &turn, queue, &mut next).await?;
+                let answer = pin!(answer(node, client, &header, api, reader, &turn));
+                let frame = call(node, answer, &turn, line).await?;
                 drop(slots);
                 frame
             }
         };
         write_frame(node, &mut stream, frame).await?;
-        turn.end();
     }
+    Ok(())
 }
 
 /// Waits for an answer. A fetch that is waiting for data gives way to the first request that arrives behind
-/// it, which goes to `next`: a client that fetches, produces and commits on one connection would wait out its
-/// own fetch each time.
+/// it: a client that fetches, produces and commits on one connection would wait out its own fetch each time.
+/// It also ends when nothing can arrive behind it, because its client has most likely gone.
 async fn call(
     node: &Node,
     mut answer: Pin<&mut impl Future<Output = Result<Frame, DecodeError>>>,
     turn: &Turn,
-    queue: &mut mpsc::Receiver<Pending>,
-    next: &mut Option<Pending>,
+    line: &mut Line,
 ) -> Result<Frame, End> {
     let mut stopping = node.stopping.subscribe();
+    let mut gives_way = false;
     loop {
         tokio::select! {
             // What can be answered at once is, even while the broker stops.
             biased;
             frame = &mut answer => return Ok(frame?),
             _ = stopping.wait_for(|&stopping| stopping) => return Err(End::Stopping),
-            Some(behind) = queue.recv(), if next.is_none() => {
-                *next = Some(behind);
+            () = line.is_settled(), if !gives_way => {
                 turn.give_way.notify_one();
+                gives_way = true;
             }
         }
     }
@@ -321,7 +352,7 @@ async fn call(
 
 async fn write_frame(
     node: &Node,
-    stream: &mut OwnedWriteHalf,
+    stream: &mut (impl AsyncWrite + Unpin),
     mut frame: Frame,
 ) -> Result<(), End> {
     let whole = Instant::now() + frame_time(node, frame.remaining());

@@ -28,6 +28,8 @@ mod broker;
 mod connection;
 mod error;
 mod files;
+#[cfg(any(fuzzing, test))]
+pub mod fuzz;
 mod groups;
 mod identity;
 mod log;

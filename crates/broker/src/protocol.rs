@@ -28,7 +28,7 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use api::{Api, Request};
 pub(crate) use error_code::ErrorCode;

@@ -297,8 +297,10 @@ pub(crate) struct Overrides {
 impl Overrides {
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         let key = Key::find(name)?;
-        key.apply(value, &mut TopicConfig::default())?;
-        self.values.insert(key, value.to_owned());
+        let mut config = TopicConfig::default();
+        key.apply(value, &mut config)?;
+        // As it is written here, not as it came: white space within it would not read back.
+        self.values.insert(key, key.value(&config));
         Ok(())
     }
 
@@ -410,6 +412,13 @@ mod tests {
         change(ListChange::Remove, "compact,delete").unwrap_err();
         let error = overrides.change_list("retention.ms", ListChange::Add, "1", &defaults);
         assert_eq!(error, Err(ConfigError::NoList(Key::RetentionMs)));
+    }
+
+    #[test]
+    fn what_was_set_with_white_space_reads_back() {
+        let overrides = set(&[("cleanup.policy", "\ndelete ,\n compact\r\n")]).unwrap();
+        assert_eq!(overrides.to_text(), "cleanup.policy=compact,delete\n");
+        assert_eq!(Overrides::from_text(&overrides.to_text()), Ok(overrides));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use tracing::warn;
 
+use super::once;
 use crate::log::batch::LEADER_EPOCH;
 use crate::node::{Client, NODE_ID, Node};
 use crate::protocol::cluster::{
@@ -52,7 +53,8 @@ pub(crate) async fn metadata(
     } else {
         let creates = request.allow_auto_topic_creation && node.creates_topics;
         let mut topics = Vec::new();
-        for asked in request.topics.into_iter().flatten() {
+        let asked = request.topics.unwrap_or_default();
+        for asked in once(asked, |topic| (topic.name.clone(), topic.topic_id)) {
             topics.push(find_or_create(node, asked, creates).await);
         }
         topics

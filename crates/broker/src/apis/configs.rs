@@ -2,6 +2,7 @@
 //!
 //! The broker's own settings are its embedder's, so they can be seen, as the topics' defaults, and not changed.
 
+use super::once;
 use crate::node::{NODE_ID, Node};
 use crate::protocol::ErrorCode;
 use crate::protocol::configs::{
@@ -28,7 +29,10 @@ const SUBTRACT: i8 = 3;
 type Refusal = (ErrorCode, String);
 
 pub(crate) fn describe(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.into_iter().map(|resource| describe_one(node, resource));
+    let resources = once(request.resources, |resource| {
+        (resource.resource_type, resource.resource_name.clone())
+    });
+    let results = resources.into_iter().map(|resource| describe_one(node, resource));
     DescribeConfigsResponse { throttle_time_ms: 0, results: results.collect() }
 }
 

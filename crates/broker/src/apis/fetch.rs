@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use super::{Turn, partition_in_epoch};
+use super::{Turn, once_each, partition_in_epoch};
 use crate::log::partition::{Partition, PartitionError, Watermarks};
 use crate::log::read::Oversize;
 use crate::node::Node;
@@ -23,7 +23,8 @@ use crate::protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
 
-pub(crate) async fn fetch(node: &Node, request: FetchRequest, turn: &Turn) -> FetchResponse {
+pub(crate) async fn fetch(node: &Node, mut request: FetchRequest, turn: &Turn) -> FetchResponse {
+    once_each(&mut request.topics, |t| (&t.topic, &mut t.partitions), |p| p.partition);
     if 0 < request.session_epoch {
         let error_code = ErrorCode::FetchSessionIdNotFound;
         return FetchResponse { error_code, ..FetchResponse::default() };

@@ -2,8 +2,9 @@
 //!
 //! A group exists while somebody is in it or while it has committed offsets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::once;
 use crate::groups::group::{Group, Phase};
 use crate::groups::member::Member;
 use crate::node::Node;
@@ -48,7 +49,7 @@ pub(crate) fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsRespon
 }
 
 pub(crate) fn describe(node: &Node, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|group_id| {
+    let groups = once(request.groups, String::clone).into_iter().map(|group_id| {
         let described = node.coordinator.inspect(&group_id, |group| describe_one(&group_id, group));
         described.unwrap_or_else(|| {
             let (offsets, _) = node.offsets.counts(&group_id);
@@ -121,10 +122,12 @@ pub(crate) async fn delete_offsets(
     if let Some(error_code) = refusal {
         return OffsetDeleteResponse { error_code, ..OffsetDeleteResponse::default() };
     }
+    let mut named = HashMap::<&str, HashSet<i32>>::new();
+    for OffsetDeleteTopic { name, partitions } in &request.topics {
+        named.entry(name).or_default().extend(partitions.iter().map(|p| p.partition_index));
+    }
     let is_named = |(topic, index): &(String, i32)| {
-        request.topics.iter().any(|named| {
-            named.name == *topic && named.partitions.iter().any(|p| p.partition_index == *index)
-        })
+        named.get(topic.as_str()).is_some_and(|indexes| indexes.contains(index))
     };
     let removed =
         match node.offsets.remove(|group, at, _| group == request.group_id && is_named(at)) {

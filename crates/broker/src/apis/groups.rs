@@ -8,9 +8,9 @@ use crate::groups::reply::{JoinRefused, Joined, Synced};
 use crate::node::{Client, Node};
 use crate::protocol::ErrorCode;
 use crate::protocol::groups::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupMember, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, LeaveGroupResponse, LeavingMember, LeftMember, SyncGroupRequest,
-    SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupMember, JoinGroupProtocol, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, LeavingMember, LeftMember,
+    SyncGroupRequest, SyncGroupResponse,
 };
 
 pub(crate) async fn join(
@@ -24,7 +24,9 @@ pub(crate) async fn join(
         ..0 => request.session_timeout_ms,
         timeout_ms => timeout_ms,
     };
-    let stored: usize = request.protocols.iter().map(|p| p.name.len() + p.metadata.len()).sum();
+    // With what holds them, which bounds their number as well: members' protocols are compared with each other.
+    let size = |p: &JoinGroupProtocol| size_of::<Protocol>() + p.name.len() + p.metadata.len();
+    let stored: usize = request.protocols.iter().map(size).sum();
     let is_within_bound = || {
         let is_over = node.bounds.group_member_bytes < stored;
         if is_over { Err(ErrorCode::PolicyViolation) } else { Ok(()) }

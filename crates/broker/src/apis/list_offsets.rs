@@ -1,6 +1,8 @@
 //! `ListOffsets`: the start, the end, and offsets by time.
 
-use super::partition_in_epoch;
+use std::collections::HashMap;
+
+use super::{once_each, partition_in_epoch};
 use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::Node;
@@ -19,9 +21,24 @@ const NEWEST_RECORD_SINCE: i16 = 7;
 pub(crate) fn list_offsets(
     node: &Node,
     version: i16,
-    request: &ListOffsetsRequest,
+    mut request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let list = |topic: &str, asked| list(node, version, topic, asked);
+    let mut times = HashMap::<String, HashMap<i32, usize>>::new();
+    for topic in &request.topics {
+        let times = times.entry(topic.name.clone()).or_default();
+        for partition in &topic.partitions {
+            *times.entry(partition.partition_index).or_default() += 1;
+        }
+    }
+    once_each(&mut request.topics, |t| (&t.name, &mut t.partitions), |p| p.partition_index);
+    let list = |topic: &str, asked: &ListOffsetsPartition| {
+        if times[topic][&asked.partition_index] == 1 {
+            return list(node, version, topic, asked);
+        }
+        // Which of the times is meant is unclear.
+        let (partition_index, error_code) = (asked.partition_index, ErrorCode::InvalidRequest);
+        ListOffsetsPartitionResponse { partition_index, error_code, ..Default::default() }
+    };
     let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
         name: topic.name.clone(),
         partitions: topic.partitions.iter().map(|asked| list(&topic.name, asked)).collect(),

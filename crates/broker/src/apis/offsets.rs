@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tracing::debug;
 
+use super::{once, once_each};
 use crate::groups::group::Caller;
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
@@ -90,7 +91,8 @@ pub(crate) fn fetch(node: &Node, request: OffsetFetchRequest) -> OffsetFetchResp
         let topics = offsets_of(node, &request.group_id, request.topics);
         return OffsetFetchResponse { topics, ..OffsetFetchResponse::default() };
     }
-    let groups = request.groups.into_iter().map(|OffsetFetchGroup { group_id, topics }| {
+    let groups = once(request.groups, |group| group.group_id.clone());
+    let groups = groups.into_iter().map(|OffsetFetchGroup { group_id, topics }| {
         let topics = offsets_of(node, &group_id, topics);
         OffsetFetchGroupResponse { group_id, topics, error_code: ErrorCode::None }
     });
@@ -104,7 +106,8 @@ fn offsets_of(
     asked: Option<Vec<OffsetFetchTopic>>,
 ) -> Vec<OffsetFetchTopicResponse> {
     let offsets = node.offsets.of(group_id);
-    let asked = asked.unwrap_or_else(|| all_of(&offsets));
+    let mut asked = asked.unwrap_or_else(|| all_of(&offsets));
+    once_each(&mut asked, |topic| (&topic.name, &mut topic.partition_indexes), |index| *index);
     let topics = asked.into_iter().map(|OffsetFetchTopic { name, partition_indexes }| {
         let partitions = partition_indexes
             .into_iter()

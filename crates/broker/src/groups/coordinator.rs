@@ -132,6 +132,12 @@ impl Coordinator {
         self.lock().groups.iter().map(|(id, group)| look(id, group)).collect()
     }
 
+    /// Requests that have not been replied to.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Calls groups when their deadlines pass. Runs for as long as the broker does.
     pub(crate) async fn keep_time(&self) {
         loop {

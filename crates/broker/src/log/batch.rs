@@ -12,14 +12,14 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::compression::{Compression, InflateError};
-use super::records::{MalformedRecord, Records};
+use super::records::{MalformedRecord, Record, Records};
 
 /// Bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 61;
 /// Bytes that `batch_length` does not count.
 const LENGTH_END: usize = 12;
 const CRC_END: usize = 21;
-const MAGIC: u8 = 2;
+pub(crate) const MAGIC: u8 = 2;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
@@ -120,6 +120,17 @@ impl BatchHeader {
         self.compression_code() != 0
     }
 
+    /// The offset of one of the batch's records; None where it would not be in the batch.
+    pub(crate) fn offset_of(&self, record: &Record<'_>) -> Option<i64> {
+        let is_within = (0..=i64::from(self.last_offset_delta)).contains(&record.offset_delta);
+        is_within.then(|| self.base_offset + record.offset_delta)
+    }
+
+    /// The timestamp of one of the batch's records; None where there is no such time.
+    pub(crate) fn timestamp_of(&self, record: &Record<'_>) -> Option<i64> {
+        self.base_timestamp.checked_add(record.timestamp_delta)
+    }
+
     /// Compares the checksum with the bytes of the whole batch.
     pub(crate) fn verify(&self, batch: &[u8]) -> Result<(), BatchError> {
         let actual = crc32c::crc32c(&batch[CRC_END..]);
@@ -200,13 +211,18 @@ pub(crate) fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp:
     let mut bytes = Vec::with_capacity(HEADER_BYTES + records.len());
     bytes.put_slice(&batch[..HEADER_BYTES]);
     bytes.put_slice(records);
-    let length = (bytes.len() - LENGTH_END) as i32;
-    (&mut bytes[8..12]).put_i32(length);
     (&mut bytes[35..43]).put_i64(max_timestamp);
     (&mut bytes[57..61]).put_i32(count);
-    let crc = crc32c::crc32c(&bytes[CRC_END..]);
-    (&mut bytes[17..21]).put_u32(crc);
+    seal(&mut bytes);
     bytes
+}
+
+/// Makes a batch's length and checksum right.
+pub(crate) fn seal(batch: &mut [u8]) {
+    let length = (batch.len() - LENGTH_END) as i32;
+    (&mut batch[8..12]).put_i32(length);
+    let crc = crc32c::crc32c(&batch[CRC_END..]);
+    (&mut batch[17..21]).put_u32(crc);
 }
 
 /// The first record of an uncompressed batch that is not older than `timestamp`: its offset and timestamp.
@@ -216,9 +232,9 @@ pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i
     let header = BatchHeader::parse(batch).ok()?;
     for record in Records::new(batch.get(HEADER_BYTES..header.size)?, header.record_count) {
         let record = record.ok()?;
-        let record_timestamp = header.base_timestamp.checked_add(record.timestamp_delta)?;
+        let record_timestamp = header.timestamp_of(&record)?;
         if timestamp <= record_timestamp {
-            return Some((header.base_offset.checked_add(record.offset_delta)?, record_timestamp));
+            return Some((header.offset_of(&record)?, record_timestamp));
         }
     }
     None
@@ -227,7 +243,7 @@ pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::tests::{Batch, sealed_crc};
+    use crate::log::tests::Batch;
 
     fn check(edit: impl FnOnce(&mut Vec<u8>)) -> Result<NewBatch, BatchError> {
         let mut bytes = Batch::of(&["a", "b", "c"]).bytes();
@@ -267,14 +283,14 @@ mod tests {
         for attributes in [LOG_APPEND_TIME, TRANSACTIONAL, CONTROL, 5] {
             let edited = check(|bytes| {
                 (&mut bytes[21..23]).put_i16(attributes);
-                sealed_crc(bytes);
+                seal(bytes);
             });
             assert!(matches!(edited, Err(BatchError::Attributes(..))), "{attributes:#x}");
         }
         for count in [0, -1, 2, i32::MAX] {
             let edited = check(|bytes| {
                 (&mut bytes[57..61]).put_i32(count);
-                sealed_crc(bytes);
+                seal(bytes);
             });
             assert!(matches!(edited, Err(BatchError::Count { .. })), "{count}");
         }

@@ -157,7 +157,7 @@ impl Compaction {
                 // Batches that cannot be looked into stay, so there is nothing to note of them.
                 let records = self.look_into(&header, batch).unwrap_or_default();
                 for record in Records::new(&records, header.record_count).map_while(Result::ok) {
-                    let offset = header.base_offset + record.offset_delta;
+                    let Some(offset) = header.offset_of(&record) else { break };
                     let is_dirty = self.clean_offset <= offset;
                     if is_dirty && record.key.is_some_and(|key| !newest.note(key, offset)) {
                         return Ok((newest, offset));
@@ -242,10 +242,12 @@ impl<S: Fn() -> bool> Pass<S> {
         let (mut count, mut max_timestamp) = (0, i64::MIN);
         for record in Records::new(&records, header.record_count) {
             let Ok(record) = record else { return Kept::Unreadable };
-            if rule.keeps(header.base_offset + record.offset_delta, &record) {
+            let place = (header.offset_of(&record), header.timestamp_of(&record));
+            let (Some(offset), Some(timestamp)) = place else { return Kept::Unreadable };
+            if rule.keeps(offset, &record) {
                 kept.extend_from_slice(record.bytes);
                 count += 1;
-                max_timestamp = max_timestamp.max(header.base_timestamp + record.timestamp_delta);
+                max_timestamp = max_timestamp.max(timestamp);
             }
         }
         if count == header.record_count {

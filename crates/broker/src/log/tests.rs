@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
-use super::batch::{BatchHeader, NewBatch};
+use super::batch::{BatchHeader, NewBatch, seal};
 use super::compaction::CompactionBounds;
 use super::flusher::{Durable, Flush, Flusher};
 use super::partition::{Partition, PartitionError, PendingAppend, Watermarks};
@@ -83,15 +83,9 @@ impl Batch {
         bytes.put_i32(self.producer.2);
         bytes.put_i32(last_delta + 1);
         bytes.put_slice(&records);
-        sealed_crc(&mut bytes);
+        seal(&mut bytes);
         bytes
     }
-}
-
-/// Makes the checksum right again after an edit.
-pub(crate) fn sealed_crc(bytes: &mut [u8]) {
-    let crc = crc32c::crc32c(&bytes[21..]);
-    (&mut bytes[17..21]).put_u32(crc);
 }
 
 fn put_varint(buffer: &mut Vec<u8>, value: i64) {

@@ -61,11 +61,11 @@ macro_rules! apis {
         )*
 
         /// Calls `$check!` once with every request type.
-        #[cfg(test)]
+        #[cfg(any(fuzzing, test))]
         macro_rules! for_each_request {
             ($check:ident) => { $($check!($request, $response);)* };
         }
-        #[cfg(test)]
+        #[cfg(any(fuzzing, test))]
         pub(crate) use for_each_request;
     };
 }

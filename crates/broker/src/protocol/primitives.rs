@@ -24,6 +24,8 @@ pub(crate) enum DecodeError {
     Truncated { missing: usize },
     #[error("length {length} is negative, and this field cannot be null")]
     NegativeLength { length: i64 },
+    #[error("a string of {length} bytes; a classic one has at most {max}", max = i16::MAX)]
+    StringTooLong { length: usize },
     #[error("a string is not UTF-8")]
     NotUtf8,
     #[error("a variable-length integer is longer than five bytes")]
@@ -288,14 +290,17 @@ impl Wire for Uuid {
 impl Nullable for String {
     fn read_nullable(reader: &mut Reader, shape: Shape) -> Result<Option<Self>, DecodeError> {
         let Some(length) = reader.length::<i16>(shape)? else { return Ok(None) };
+        if (i16::MAX as usize) < length {
+            return Err(DecodeError::StringTooLong { length });
+        }
         let bytes = reader.take(length)?;
         std::str::from_utf8(&bytes)
             .map(|text| Some(text.to_owned()))
             .map_err(|_| DecodeError::NotUtf8)
     }
 
-    /// Strings the broker sends come from names of at most 249 bytes, from clients' own strings, or from its
-    /// messages, so the cut at the classic encoding's limit only guards the frame's structure.
+    /// Strings the broker sends come from clients, and so are shorter, or are messages that quote them, so the
+    /// cut at the classic encoding's limit only guards the frame's structure.
     fn write_some(&self, frame: &mut Frame, shape: Shape) {
         let text = &self[..self.floor_char_boundary(i16::MAX as usize)];
         frame.put_length(Some(text.len()), put_i16_length, shape);
@@ -381,6 +386,18 @@ impl<T: Nullable> Wire for Option<T> {
     }
 }
 
+/// Reads a field that only some versions allow to be null.
+pub(crate) fn read_null_from<T: Nullable>(
+    nullable: bool,
+    reader: &mut Reader,
+    shape: Shape,
+) -> Result<Option<T>, DecodeError> {
+    match T::read_nullable(reader, shape)? {
+        None if !nullable => Err(DecodeError::NegativeLength { length: -1 }),
+        read => Ok(read),
+    }
+}
+
 /// Writes a field that only some versions allow to be null: the others get an empty value.
 pub(crate) fn write_null_from<T: Nullable>(
     field: Option<&T>,
@@ -430,6 +447,29 @@ mod tests {
         let mut text = reader(&[0xff, 0xfe]);
         let expected = Err(DecodeError::NegativeLength { length: -2 });
         assert_eq!(Option::<String>::read(&mut text, CLASSIC), expected);
+    }
+
+    /// Kafka refuses them as well, and what is kept of strings relies on it.
+    #[test]
+    fn strings_longer_than_classic_ones_are_refused_in_every_encoding() {
+        for (length, expected) in [
+            (32_767, Ok("x".repeat(32_767))),
+            (32_768, Err(DecodeError::StringTooLong { length: 32_768 })),
+        ] {
+            let mut frame = Frame::new();
+            frame.put_varint(length as u32 + 1);
+            frame.open.put_slice(&vec![b'x'; length]);
+            let mut reader = Reader::new(frame.open.split().freeze().slice(4..));
+            assert_eq!(String::read(&mut reader, FLEXIBLE), expected);
+        }
+    }
+
+    #[test]
+    fn null_is_refused_where_a_version_has_none() {
+        let read =
+            |nullable| read_null_from::<String>(nullable, &mut reader(&[0xff, 0xff]), CLASSIC);
+        assert_eq!(read(true), Ok(None));
+        assert_eq!(read(false), Err(DecodeError::NegativeLength { length: -1 }));
     }
 
     #[test]

@@ -50,7 +50,9 @@ macro_rules! messages {
                 let mut message = Self::default();
                 $(
                     if ($present).contains(&shape.version) {
-                        message.$field = $crate::protocol::Wire::read(reader, shape)?;
+                        message.$field = $crate::protocol::schema::read_field!(
+                            reader, shape $(, $nullable)?
+                        )?;
                     }
                 )*
                 reader.skip_tags(shape)?;
@@ -106,6 +108,19 @@ macro_rules! default_of {
     };
 }
 
+macro_rules! read_field {
+    ($reader:ident, $shape:ident) => {
+        $crate::protocol::Wire::read($reader, $shape)
+    };
+    ($reader:ident, $shape:ident, $nullable:expr) => {
+        $crate::protocol::primitives::read_null_from(
+            ($nullable).contains(&$shape.version),
+            $reader,
+            $shape,
+        )
+    };
+}
+
 macro_rules! write_field {
     ($field:expr, $frame:ident, $shape:ident) => {
         $crate::protocol::Wire::write(&$field, $frame, $shape)
@@ -120,4 +135,4 @@ macro_rules! write_field {
     };
 }
 
-pub(crate) use {default_of, messages, write_field};
+pub(crate) use {default_of, messages, read_field, write_field};

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::api::{Request, RequestHeader, for_each_request};
 use super::{Api, ErrorCode, Frame, Reader, Shape, Wire};
 use super::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
+use crate::fuzz::batch;
+use crate::fuzz::tests::{NAMES, WORDS};
 
 /// A random value, using only what the version can carry.
 pub(crate) trait Sample {
@@ -21,13 +23,20 @@ macro_rules! sample_integers {
     ($($integer:ty),*) => {$(
         impl Sample for $integer {
             fn sample(random: &mut impl Rng, _: Shape) -> Self {
-                random.random()
+                // What has a meaning is often near zero.
+                if random.random() { random.random_range(-1..=2) } else { random.random() }
             }
         }
     )*};
 }
 
-sample_integers!(i8, i16, i32, i64, bool);
+sample_integers!(i8, i16, i32, i64);
+
+impl Sample for bool {
+    fn sample(random: &mut impl Rng, _: Shape) -> Self {
+        random.random()
+    }
+}
 
 impl Sample for ErrorCode {
     fn sample(random: &mut impl Rng, _: Shape) -> Self {
@@ -43,6 +52,10 @@ impl Sample for Uuid {
 
 impl Sample for String {
     fn sample(random: &mut impl Rng, _: Shape) -> Self {
+        if random.random_ratio(3, 4) {
+            let words = if random.random() { NAMES } else { WORDS };
+            return words[random.random_range(0..words.len())].to_owned();
+        }
         // Past 127 the compact length takes two bytes.
         (0..random.random_range(0..200)).map(|_| random.random_range('a'..='\u{fc}')).collect()
     }
@@ -50,6 +63,9 @@ impl Sample for String {
 
 impl Sample for Bytes {
     fn sample(random: &mut impl Rng, _: Shape) -> Self {
+        if random.random() {
+            return batch::of(0, batch::RECORD);
+        }
         // Past 4096 the bytes are sent in place.
         let size = if random.random_ratio(1, 10) { 5000 } else { random.random_range(0..200) };
         (0..size).map(|_| random.random::<u8>()).collect()

@@ -36,6 +36,18 @@ pub(crate) fn frame(key: ApiKey, version: i16, id: i32, body: &impl Encodable) -
     frame
 }
 
+/// A frame with a body made by hand, behind a sound header for an API and version.
+pub(crate) fn raw_frame(key: i16, version: i16, body: &[u8]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    bytes.put_u32(10 + body.len() as u32);
+    bytes.put_i16(key);
+    bytes.put_i16(version);
+    bytes.put_i32(1);
+    bytes.put_i16(-1);
+    bytes.put_slice(body);
+    bytes
+}
+
 /// The next response: its correlation id, and what follows.
 pub(crate) async fn response(stream: &mut TcpStream) -> (i32, Bytes) {
     let read = async {
@@ -119,36 +131,72 @@ async fn asking_for_a_topic_creates_it_where_the_client_allows_it() {
     }
 }
 
+const OFFSETS_VERSION: i16 = 5;
+
+/// Commits an offset of group `g` for the first partition of topic `t`.
+fn commit(offset: i64) -> OffsetCommitRequest {
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
+    let topic = OffsetCommitRequestTopic::default().with_name(name("t"));
+    OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("g")))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic.with_partitions(vec![partition])])
+}
+
+/// What [`commit`] has committed last; -1 for nothing.
+async fn committed(place: &Place) -> i64 {
+    let topic = OffsetFetchRequestTopic::default().with_name(name("t"));
+    let fetch = OffsetFetchRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("g")))
+        .with_topics(Some(vec![topic.with_partition_indexes(vec![0])]));
+    let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
+    stream.write_all(&frame(ApiKey::OffsetFetch, OFFSETS_VERSION, 2, &fetch)).await.unwrap();
+    let (_, mut body) = response(&mut stream).await;
+    let fetched = OffsetFetchResponse::decode(&mut body, OFFSETS_VERSION).unwrap();
+    fetched.topics[0].partitions[0].committed_offset
+}
+
 /// kafkajs commits -2, the beginning, for a group whose offset lies before the start of the log.
 #[tokio::test]
 async fn a_negative_offset_is_committed_and_kept() {
-    const VERSION: i16 = 5;
-    let mut place = Place::new().await;
+    let place = Place::new().await;
     place.broker.create_topic("t", 1).await.unwrap();
-    let group = GroupId(StrBytes::from_static_str("g"));
-    let partition = OffsetCommitRequestPartition::default().with_committed_offset(-2);
-    let topic = OffsetCommitRequestTopic::default().with_name(name("t"));
-    let commit = OffsetCommitRequest::default()
-        .with_group_id(group.clone())
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic.with_partitions(vec![partition])]);
-    let topic = OffsetFetchRequestTopic::default().with_name(name("t"));
-    let fetch = OffsetFetchRequest::default()
-        .with_group_id(group)
-        .with_topics(Some(vec![topic.with_partition_indexes(vec![0])]));
-
     let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
-    stream.write_all(&frame(ApiKey::OffsetCommit, VERSION, 1, &commit)).await.unwrap();
+    stream.write_all(&frame(ApiKey::OffsetCommit, OFFSETS_VERSION, 1, &commit(-2))).await.unwrap();
     let (_, mut body) = response(&mut stream).await;
-    let committed = OffsetCommitResponse::decode(&mut body, VERSION).unwrap();
-    assert_eq!(committed.topics[0].partitions[0].error_code, 0);
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
-        stream.write_all(&frame(ApiKey::OffsetFetch, VERSION, 2, &fetch)).await.unwrap();
-        let (_, mut body) = response(&mut stream).await;
-        let fetched = OffsetFetchResponse::decode(&mut body, VERSION).unwrap();
-        assert_eq!(fetched.topics[0].partitions[0].committed_offset, -2);
-        place = place.restarted().await;
+    let answer = OffsetCommitResponse::decode(&mut body, OFFSETS_VERSION).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    assert_eq!(committed(&place).await, -2);
+    assert_eq!(committed(&place.restarted().await).await, -2);
+}
+
+#[tokio::test]
+async fn all_that_came_whole_from_a_client_that_has_gone_is_done() {
+    const LAST: i64 = 50;
+    let place = Place::new().await;
+    place.broker.create_topic("t", 1).await.unwrap();
+    let mut all = BytesMut::new();
+    all.put(frame(ApiKey::Fetch, 11, 0, &parked_fetch("t")));
+    for offset in 1..=LAST {
+        all.put(frame(ApiKey::OffsetCommit, OFFSETS_VERSION, 0, &commit(offset)));
+    }
+    // The last one is cut off.
+    all.put(&frame(ApiKey::OffsetCommit, OFFSETS_VERSION, 0, &commit(99))[..20]);
+    let mut stream = TcpStream::connect(place.broker.local_addr()).await.unwrap();
+    stream.write_all(&all).await.unwrap();
+    drop(stream);
+    let deadline = Instant::now() + SOON;
+    loop {
+        let committed = committed(&place).await;
+        if committed == LAST {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{committed}");
+    }
+    // The connection is gone, and no answer to the fetch is waited for.
+    while place.broker.stats().connections != 0 {
+        assert!(Instant::now() < deadline, "{:?}", place.broker.stats());
+        tokio::task::yield_now().await;
     }
 }
 

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use bytes::BytesMut;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, DescribeConfigsRequest, DescribeGroupsRequest, GroupId,
+    JoinGroupRequest, JoinGroupResponse, MetadataRequest, OffsetFetchRequest, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, StrBytes};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::frames::{frame, response};
+use crate::frames::{frame, raw_frame, response};
 use crate::{Place, SOON};
 
 async fn connect(place: &Place) -> TcpStream {
@@ -29,18 +37,6 @@ async fn still_serves(place: &Place) {
     let request = frame(ApiKey::ApiVersions, 0, 1, &ApiVersionsRequest::default());
     stream.write_all(&request).await.unwrap();
     assert_eq!(response(&mut stream).await.0, 1);
-}
-
-/// A frame with a sound header for an API and version, and this body.
-fn with_body(key: i16, version: i16, body: &[u8]) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    bytes.put_u32(10 + body.len() as u32);
-    bytes.put_i16(key);
-    bytes.put_i16(version);
-    bytes.put_i32(1);
-    bytes.put_i16(-1);
-    bytes.put_slice(body);
-    bytes
 }
 
 #[tokio::test]
@@ -99,7 +95,7 @@ async fn huge_counts_close_the_connection() {
                 let mut stream = connect(&place).await;
                 // Twice, and with zeros around: whichever field it meets.
                 let body = [&[0, 0, 0], count, &[0; 8], count].concat();
-                stream.write_all(&with_body(key, version, &body)).await.unwrap();
+                stream.write_all(&raw_frame(key, version, &body)).await.unwrap();
                 stream.shutdown().await.unwrap();
                 closes(stream).await;
             }
@@ -119,7 +115,7 @@ async fn random_bytes_close_the_connection() {
         random.fill(&mut body[..]);
         let bytes = match random.random_range(0..3) {
             0 => BytesMut::from(&body[..]),
-            _ => with_body(random.random_range(0..61), random.random_range(0..13), &body),
+            _ => raw_frame(random.random_range(0..61), random.random_range(0..13), &body),
         };
         let mut stream = connect(&place).await;
         stream.write_all(&bytes).await.unwrap();
@@ -187,7 +183,7 @@ async fn large_frames_share_their_memory_and_each_gets_its_turn() {
     const FRAME: usize = 400 * 1024;
     let place = Place::with(|config| config.bounds.memory_bytes = 1024 * 1024).await;
     // Each is a Produce request of the wrong shape, which closes its connection once it is whole.
-    let whole = with_body(0, 3, &vec![0xff; FRAME]);
+    let whole = raw_frame(0, 3, &vec![0xff; FRAME]);
     let mut streams = Vec::new();
     for _ in 0..10 {
         let mut stream = connect(&place).await;
@@ -206,4 +202,59 @@ async fn large_frames_share_their_memory_and_each_gets_its_turn() {
         closes(stream).await;
     }
     assert_eq!(place.broker.stats().request_bytes, 0);
+}
+
+#[tokio::test]
+async fn what_is_named_again_and_again_is_described_once() {
+    let place = Place::new().await;
+    place.broker.create_topic("t", 1).await.unwrap();
+    let requests = |times| {
+        let name = StrBytes::from_static_str("t");
+        let topic = MetadataRequestTopic::default().with_name(Some(TopicName(name.clone())));
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(name.clone())
+            .with_configuration_keys(None);
+        let group = OffsetFetchRequestGroup::default().with_group_id(GroupId(name.clone()));
+        let metadata = MetadataRequest::default().with_topics(Some(vec![topic; times]));
+        let configs = DescribeConfigsRequest::default().with_resources(vec![resource; times]);
+        let offsets = OffsetFetchRequest::default().with_groups(vec![group; times]);
+        let groups = DescribeGroupsRequest::default().with_groups(vec![GroupId(name); times]);
+        [
+            frame(ApiKey::Metadata, 9, 1, &metadata),
+            frame(ApiKey::DescribeConfigs, 4, 1, &configs),
+            frame(ApiKey::OffsetFetch, 8, 1, &offsets),
+            frame(ApiKey::DescribeGroups, 5, 1, &groups),
+        ]
+    };
+    let mut stream = connect(&place).await;
+    for (once, again) in requests(1).iter().zip(&requests(1000)) {
+        let mut answers = Vec::new();
+        for request in [once, again] {
+            stream.write_all(request).await.unwrap();
+            answers.push(response(&mut stream).await.1);
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+}
+
+/// Each is compared with each of the other members: a hundred thousand would hold up all groups for long.
+#[tokio::test]
+async fn a_member_knows_a_bounded_number_of_strategies_however_short_their_names() {
+    let place = Place::new().await;
+    let mut stream = connect(&place).await;
+    for (count, expected) in [(100, 0), (10_000, 44)] {
+        let protocols = (0..count).map(|n| {
+            let name = StrBytes::from_string(format!("{n:x}"));
+            JoinGroupRequestProtocol::default().with_name(name)
+        });
+        let request = JoinGroupRequest::default()
+            .with_group_id(GroupId(StrBytes::from_static_str("g")))
+            .with_session_timeout_ms(10_000)
+            .with_protocol_type(StrBytes::from_static_str("consumer"))
+            .with_protocols(protocols.collect());
+        stream.write_all(&frame(ApiKey::JoinGroup, 0, 1, &request)).await.unwrap();
+        let mut body = response(&mut stream).await.1;
+        assert_eq!(JoinGroupResponse::decode(&mut body, 0).unwrap().error_code, expected);
+    }
 }

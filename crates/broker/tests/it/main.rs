@@ -48,11 +48,16 @@ impl Place {
     }
 
     fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.broker.advertised());
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config
+        client_of(self.broker.advertised(), settings)
     }
+}
+
+/// A client of the broker at this address, with these settings.
+fn client_of(address: &str, settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", address);
+    for (key, value) in settings {
+        config.set(*key, *value);
+    }
+    config
 }

@@ -23,8 +23,8 @@ use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::SOON;
 use crate::clients::{consume, produce, values};
+use crate::{SOON, client_of};
 
 /// Longer than the waits of any one check together when nothing is wrong.
 const CHECK: Duration = Duration::from_secs(90);
@@ -91,12 +91,7 @@ impl Target {
     }
 
     fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.address);
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config
+        client_of(&self.address, settings)
     }
 
     fn producer(&self, settings: &[(&str, &str)]) -> FutureProducer {

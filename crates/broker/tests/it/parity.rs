@@ -32,8 +32,7 @@
 //! | a static member that comes back with another subscription | unnoticed | a rebalance | see `groups::group` |
 //! | `OffsetDelete` in a group of consumers | 86, by subscription | 68 | see `apis::group_admin` |
 //! | shortest session | a setting, 6 s by default | above 0 | tests and hand-offs want short ones |
-//! | a fetch with a request behind it | waits | is answered early | see `connection` |
-//! | requests of a client that has gone | are done | may be dropped | nobody hears the answer |
+//! | a fetch with a request behind it, or whose client sends no more | waits | is answered early | see `connection` |
 
 mod batch;
 mod clients;
@@ -65,7 +64,7 @@ use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
 use crate::parity::connection::Connection;
-use crate::{Place, SOON};
+use crate::{Place, SOON, client_of};
 
 /// Where another broker listens that the tests should run against.
 const SERVERS: &str = "OFFRAMP_PARITY_SERVERS";
@@ -92,12 +91,7 @@ impl Peer {
     }
 
     fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.address);
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config
+        client_of(&self.address, settings)
     }
 
     async fn connect(&self) -> Connection {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch};
+use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch, seal};
 use crate::log::compaction::CompactionBounds;
 use crate::log::compression::Compression;
 use crate::log::flusher::{Durable, Flush, Flusher};
@@ -19,7 +19,7 @@ use crate::log::read::Oversize;
 use crate::log::records::Records;
 use crate::log::segment::segment_names;
 use crate::log::store::LogConfig;
-use crate::log::tests::{Batch, sealed_crc};
+use crate::log::tests::Batch;
 use crate::topic_config::{Cleanup, TopicConfig};
 
 const BOUNDS: CompactionBounds = CompactionBounds { keys: 1000, inflated_bytes: 1 << 20 };
@@ -207,6 +207,31 @@ fn tombstones_stay_as_long_as_they_are_to_and_the_last_record_for_ever() {
     assert_eq!(partition.watermarks().unwrap().start, 0);
 }
 
+/// They would pass for older than what came before them, and the newest value of a key would go.
+#[test]
+fn a_batch_whose_records_claim_offsets_outside_of_it_stays_whole() {
+    const DELTA_AT: usize = HEADER_BYTES + 3;
+    let dir = tempfile::tempdir().unwrap();
+    let partition = open(dir.path(), config());
+    put(&partition, &[("a", Some("1"))]);
+    let mut claims = Batch::pairs(&[(Some("a"), Some("2"))]).bytes();
+    // Five before its place, in the zigzag encoding.
+    claims[DELTA_AT] = 9;
+    seal(&mut claims);
+    append(&partition, claims);
+    put(&partition, &[("b", Some("3"))]);
+    roll(&partition, config());
+    compact(&partition);
+    let (_, batches) = partition.read(0, 1 << 20, Oversize::Return).unwrap();
+    let mut bases = Vec::new();
+    let mut rest: &[u8] = &batches;
+    while let Ok(header) = BatchHeader::parse(rest) {
+        bases.push(header.base_offset);
+        rest = &rest[header.size..];
+    }
+    assert_eq!(bases, [0, 1, 2]);
+}
+
 fn compressed(pairs: &[(Option<&str>, Option<&str>)], compression: Compression) -> Vec<u8> {
     let mut bytes = Batch::pairs(pairs).bytes();
     let records = compression.deflate(bytes.split_off(HEADER_BYTES)).unwrap();
@@ -214,7 +239,7 @@ fn compressed(pairs: &[(Option<&str>, Option<&str>)], compression: Compression) 
     let length = bytes.len() as i32 - 12;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     bytes[22] = compression as u8;
-    sealed_crc(&mut bytes);
+    seal(&mut bytes);
     bytes
 }
 

@@ -1,6 +1,6 @@
 //! `ApiVersions`, `Metadata`, `FindCoordinator` and `DescribeCluster`.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use kafka_protocol::error::ResponseError::{
     self, InvalidRequest, InvalidTopicException, MismatchedEndpointType, UnknownTopicId,
     UnknownTopicOrPartition, UnsupportedEndpointType, UnsupportedVersion,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::{Peer, eventually, outcome, text, topic_name, unique};
-use crate::frames::frame;
+use crate::frames::{frame, raw_frame};
 
 #[tokio::test]
 async fn versions_nobody_speaks_are_answered_in_the_oldest_with_those_of_this_api_alone() {
@@ -214,12 +214,7 @@ async fn apis_and_versions_nobody_speaks_close_the_connection() {
     let peer = Peer::new().await;
     let (metadata, produce, fetch) = (3, 0, 1);
     for (key, version) in [(metadata, 99), (produce, 2), (fetch, 3), (999, 0), (-1, 0)] {
-        let mut frame = BytesMut::new();
-        frame.put_i32(10);
-        frame.put_i16(key);
-        frame.put_i16(version);
-        frame.put_i32(1);
-        frame.put_i16(-1);
+        let frame = raw_frame(key, version, &[]);
         assert!(peer.connect().await.closes(&frame).await, "{key} {version}");
     }
 }

@@ -12,7 +12,7 @@ use kafka_protocol::messages::offset_commit_request::{
 use super::connection::Connection;
 use super::member::{Member, pair, static_pair};
 use super::offsets::committed;
-use super::{Peer, group_id, outcome, text, topic_name, unique};
+use super::{Peer, eventually, group_id, outcome, text, topic_name, unique};
 
 type Outcome = Result<(), ResponseError>;
 
@@ -42,6 +42,21 @@ async fn commit_as(
     topic: &str,
     offsets: &[(i32, i64, Option<&str>)],
 ) -> Vec<Outcome> {
+    let request = request(committer, group, topic, offsets);
+    let answer = connection.call(8, &request).await;
+    let mut partitions = answer.topics[0].partitions.clone();
+    // Kafka answers what it refuses first.
+    let asked = |index| offsets.iter().position(|(partition, ..)| *partition == index);
+    partitions.sort_by_key(|partition| asked(partition.partition_index));
+    partitions.iter().map(|partition| outcome(partition.error_code)).collect()
+}
+
+fn request(
+    committer: &Committer<'_>,
+    group: &str,
+    topic: &str,
+    offsets: &[(i32, i64, Option<&str>)],
+) -> OffsetCommitRequest {
     let partitions = offsets.iter().map(|(partition, offset, metadata)| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(*partition)
@@ -52,18 +67,12 @@ async fn commit_as(
     let topic = OffsetCommitRequestTopic::default()
         .with_name(topic_name(topic))
         .with_partitions(partitions.collect());
-    let request = OffsetCommitRequest::default()
+    OffsetCommitRequest::default()
         .with_group_id(group_id(group))
         .with_generation_id_or_member_epoch(committer.generation)
         .with_member_id(text(committer.id))
         .with_group_instance_id(committer.instance.map(text))
-        .with_topics(vec![topic]);
-    let answer = connection.call(8, &request).await;
-    let mut partitions = answer.topics[0].partitions.clone();
-    // Kafka answers what it refuses first.
-    let asked = |index| offsets.iter().position(|(partition, ..)| *partition == index);
-    partitions.sort_by_key(|partition| asked(partition.partition_index));
-    partitions.iter().map(|partition| outcome(partition.error_code)).collect()
+        .with_topics(vec![topic])
 }
 
 pub(super) async fn commit_of(member: &mut Member, topic: &str) -> Outcome {
@@ -181,4 +190,40 @@ async fn a_group_that_is_left_takes_commits_of_nobody_again() {
     leader.generation = -1;
     assert_eq!(commit_of(&mut leader, &topic).await, Ok(()));
     assert_eq!(committed(&mut connection, &leader.group, None).await[0].2, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_has_gone_has_committed() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let group = connection.group().await;
+    let topic = connection.topic(1, &[]).await;
+    let mut leaving = peer.connect().await;
+    leaving.send(8, &request(&NOBODY, &group, &topic, &[(0, 7, None)])).await;
+    drop(leaving);
+    eventually("the offset is committed", async || {
+        let committed = committed(&mut connection, &group, None).await;
+        committed.first().filter(|committed| committed.2 == 7).map(|_| ())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_that_was_sent_before_a_client_ended_is_answered() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let group = connection.group().await;
+    let topic = connection.topic(1, &[]).await;
+    let mut ids = Vec::new();
+    for offset in 0..20 {
+        let request = request(&NOBODY, &group, &topic, &[(0, offset, None)]);
+        ids.push(connection.send(8, &request).await);
+    }
+    connection.end().await;
+    for id in ids {
+        let answer = connection.receive_next::<OffsetCommitRequest>(8, id).await;
+        assert_eq!(outcome(answer.topics[0].partitions[0].error_code), Ok(()));
+    }
+    let committed = committed(&mut peer.connect().await, &group, None).await;
+    assert_eq!(committed[0].2, 19);
 }

@@ -41,11 +41,13 @@ impl Connection {
         self.receive::<R>(version).await
     }
 
-    pub(super) async fn send<R: Request>(&mut self, version: i16, request: &R) {
+    /// Sends a request and returns its correlation id.
+    pub(super) async fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
         self.last_id += 1;
         let key = ApiKey::try_from(R::KEY).unwrap();
         let frame = frame(key, version, self.last_id, request);
         self.stream.write_all(&frame).await.unwrap();
+        self.last_id
     }
 
     /// Sends a frame and returns the answer's correlation id and what follows.
@@ -61,6 +63,11 @@ impl Connection {
         matches!(read.expect("an answer in time"), Ok(0) | Err(_))
     }
 
+    /// Sends no more.
+    pub(super) async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Whether no answer comes in this time.
     pub(super) async fn is_silent(&self, time: Duration) -> bool {
         timeout(time, self.stream.peek(&mut [0])).await.is_err()
@@ -68,8 +75,13 @@ impl Connection {
 
     /// The answer to the request that was sent last.
     pub(super) async fn receive<R: Request>(&mut self, version: i16) -> R::Response {
-        let (id, mut body) = response(&mut self.stream).await;
-        assert_eq!(id, self.last_id);
+        self.receive_next::<R>(version, self.last_id).await
+    }
+
+    /// The next answer, which is to the request of this correlation id.
+    pub(super) async fn receive_next<R: Request>(&mut self, version: i16, id: i32) -> R::Response {
+        let (answered, mut body) = response(&mut self.stream).await;
+        assert_eq!(answered, id);
         if R::Response::header_version(version) == 1 {
             // The correlation id is gone already; what is left of the header are its tagged fields.
             let mut header = Bytes::from_owner([&[0; 4], &body[..]].concat());

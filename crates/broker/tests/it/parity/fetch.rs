@@ -260,3 +260,20 @@ async fn a_waiting_fetch_hears_that_its_topic_is_deleted() {
     assert_eq!(outcome(fetched.error_code), Err(UnknownTopicOrPartition));
     assert!(start.elapsed() < SOON / 4);
 }
+
+#[tokio::test]
+async fn a_partition_that_is_named_twice_is_fetched_once() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let topic = connection.topic(2, &[]).await;
+    connection.append(&topic, &Batch::of(&["a"])).await;
+    let named = [(&*topic, 0, 0, 1000), (&topic, 1, 0, 1000), (&topic, 0, 0, 1000)];
+    let fetched = connection.call(12, &fetch_request(&named)).await.responses;
+    let mut partitions: Vec<_> = fetched
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .map(|p| (p.partition_index, p.error_code))
+        .collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, [(0, 0), (1, 0)]);
+}

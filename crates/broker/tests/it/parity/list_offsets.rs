@@ -122,3 +122,28 @@ async fn the_end_is_the_same_for_either_isolation_level() {
         assert_eq!(listed.topics[0].partitions[0].offset, 2);
     }
 }
+
+#[tokio::test]
+async fn a_partition_that_is_named_twice_is_refused_once() {
+    let peer = Peer::new().await;
+    let mut connection = peer.connect().await;
+    let name = connection.topic(2, &[]).await;
+    let partition = |index| {
+        ListOffsetsPartition::default().with_partition_index(index).with_timestamp(EARLIEST)
+    };
+    let topic = ListOffsetsTopic::default().with_name(topic_name(&name)).with_partitions(vec![
+        partition(0),
+        partition(1),
+        partition(0),
+    ]);
+    let request =
+        ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let listed = connection.call(7, &request).await.topics;
+    let mut partitions: Vec<_> = listed
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .map(|p| (p.partition_index, p.error_code))
+        .collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, [(0, 42), (1, 0)]);
+}

@@ -103,7 +103,7 @@ fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()
         "functions" => Stage::functions(&dir, brokers)?,
         _ => Stage::nodes(&dir, brokers)?,
     };
-    let bench = stage.bench(RATE, RATE * options.seconds, &dir)?;
+    let mut bench = stage.bench(RATE, RATE * options.seconds, &dir)?;
     let mut random = Random(options.seed | 1);
     let mut blows: Vec<Blow> = Vec::new();
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
@@ -112,6 +112,7 @@ fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()
     while Instant::now() < end {
         std::thread::park_timeout(Duration::from_millis(20));
         let now = Instant::now();
+        stage.supervise()?;
         for blow in blows.extract_if(.., |blow| blow.until <= now).collect::<Vec<_>>() {
             stage.heal(blow.part)?;
         }
@@ -134,6 +135,10 @@ fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()
         stage.heal(blow.part)?;
     }
     let blows = counts.values().sum::<usize>();
+    while bench.try_wait()?.is_none() {
+        stage.supervise()?;
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
     let report = bench.wait_with_output()?;
     let report = String::from_utf8_lossy(&report.stdout).into_owned();
     verdict(&report, stage.kind(), brokers, options, &counts, blows, &dir)?;

@@ -123,13 +123,21 @@ impl Process {
     fn revive(&mut self) -> anyhow::Result<()> {
         match &mut self.child {
             None => self.launch(),
-            Some(child) => {
-                if let Some(status) = child.try_wait()? {
-                    bail!("{} ended by itself: {status}; see {}", self.name, self.log.display());
-                }
-                signal("CONT", child.id())
-            }
+            Some(child) => signal("CONT", child.id()),
         }
+    }
+
+    /// Starts it again if it ended because its broker was not there when it started, as a supervisor would. That it
+    /// ends for any other reason is a failure.
+    fn supervise(&mut self) -> anyhow::Result<()> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        let Some(status) = child.try_wait()? else { return Ok(()) };
+        let said = std::fs::read_to_string(&self.log)?;
+        let last = said.lines().last().unwrap_or_default();
+        if !last.contains("does not answer within") {
+            bail!("{} ended by itself, {status}: {last}; see {}", self.name, self.log.display());
+        }
+        self.launch()
     }
 }
 
@@ -343,6 +351,16 @@ impl Stage {
                 Ok(())
             }
         }
+    }
+
+    /// Has what ended by itself start again, where it may.
+    pub(super) fn supervise(&mut self) -> anyhow::Result<()> {
+        for part in &mut self.parts {
+            if let Part::Process(process) = part {
+                process.supervise()?;
+            }
+        }
+        Ok(())
     }
 
     fn funnel(

@@ -6,7 +6,7 @@
 //! never decides that a text is bad.
 //!
 //! `cargo bench -p wire`, the fastest of 21 samples each on two shared cores: an image of 28 × 28 pixels, 2,780 bytes,
-//! takes 3.5 µs (790 MB/s), with simd-json 7.5, with `serde_json` 8.7, with sonic-rs 12.8. A row of 64 features, 471
+//! takes 3.5 µs (790 MB/s), with simd-json 7.5, with `serde_json` 8.7. A row of 64 features, 471
 //! bytes of fractions with many digits, takes 0.87 µs, and 0.89 with `serde_json`: there the digits are the work.
 
 use crate::tensor::{MAX_RANK, Tensor};

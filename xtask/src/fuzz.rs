@@ -195,8 +195,10 @@ fn watched(
     for line in output.split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
         writeln!(file, "{line}")?;
-        if stderr.is_terminal() && line.starts_with('#') {
-            write!(stderr, "\r\x1b[K{target}: {line}")?;
+        // Runs, code covered and inputs kept; what follows makes the line too long for many a terminal.
+        let pulse = line.split_once(" lim:").filter(|_| line.starts_with('#'));
+        if let Some((pulse, _)) = pulse.filter(|_| stderr.is_terminal()) {
+            write!(stderr, "\r\x1b[K{target}: {pulse}")?;
         }
         lines.push(line);
     }

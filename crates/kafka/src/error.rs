@@ -62,6 +62,16 @@ pub enum KafkaError {
         /// How many there are.
         count: usize,
     },
+    /// A topic that has to keep its records in order has several partitions.
+    #[error(
+        "topic `{topic}` has {count} partitions, expected 1: its records must keep their order"
+    )]
+    NotOnePartition {
+        /// Topic name.
+        topic: String,
+        /// How many there are.
+        count: usize,
+    },
     /// A broker did not do what it was asked to.
     #[error("broker `{servers}` refuses to {what}: {reason}")]
     Refused {

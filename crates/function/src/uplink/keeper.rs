@@ -50,7 +50,7 @@ impl Uplink {
     pub async fn keep(self, mut stop: Stop) -> Result<(), KafkaError> {
         if self.shared.settings.on_loss == OnLoss::Hold {
             tokio::select! {
-                opened = self.open_buffer() => opened?,
+                opened = self.open_buffer_in_the_end() => opened?,
                 () = stop.said() => {}
             }
         }
@@ -134,7 +134,7 @@ impl Uplink {
                 tracing::warn!(topic = ends.topic, "uplink is away: {error}");
             }
             looks += 1;
-            sleep(LOOK_AGAIN.mul_f64(0.5 + 0.5 * rand::random::<f64>())).await;
+            sleep(look_again()).await;
         }
     }
 
@@ -159,6 +159,18 @@ impl Uplink {
     fn is_over(&self, bytes: u64) -> bool {
         let buffer = &self.shared.settings.buffer;
         buffer.when_full == WhenFull::DropOldest && buffer.max_bytes < bytes
+    }
+
+    /// Opens the buffer, however long the tier's own broker takes to say what is in it.
+    async fn open_buffer_in_the_end(&self) -> Result<(), KafkaError> {
+        loop {
+            match self.open_buffer().await {
+                Err(error @ KafkaError::NotOnePartition { .. }) => return Err(error),
+                Err(error) => tracing::warn!("the buffer is not open yet: {error}"),
+                Ok(()) => return Ok(()),
+            }
+            sleep(look_again()).await;
+        }
     }
 
     /// Creates the buffer if it is not there, and takes note of what stands in it.
@@ -390,15 +402,16 @@ impl Uplink {
     }
 }
 
+fn look_again() -> Duration {
+    LOOK_AGAIN.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+}
+
 /// The only partition of a buffer, and the offset of the first record in it that waits.
 pub async fn buffer_extent(servers: &str, topic: &str) -> Result<(Extent, i64), KafkaError> {
     let extents = admin::extents(servers, topic).await?;
     let &[extent] = extents.as_slice() else {
-        return Err(KafkaError::Refused {
-            servers: servers.to_owned(),
-            what: format!("keep records in order in topic `{topic}`"),
-            reason: format!("it has {} partitions, expected 1", extents.len()),
-        });
+        let (topic, count) = (topic.to_owned(), extents.len());
+        return Err(KafkaError::NotOnePartition { topic, count });
     };
     let progress = admin::progress(servers, topic).await?;
     let committed = progress.iter().find(|progress| progress.topic == *topic);

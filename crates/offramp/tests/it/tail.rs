@@ -57,7 +57,10 @@ async fn answers_and_dead_letters_are_joined_to_what_was_sent() {
         }
     }
     send(&place.servers, "p.edge-input", records).await;
-    let printed = run_ok(&["tail", &file, "--from-beginning", "--until-answered", "-o", "json"]);
+    let tail = ["tail", &file, "--from-beginning", "--until-answered", "-o", "json"];
+    // The first one ends when all is answered, so that all is there before the second one starts.
+    run_ok(&tail);
+    let printed = run_ok(&tail);
     let mut lines: Vec<Value> =
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let summary = lines.pop().unwrap()["summary"].take();

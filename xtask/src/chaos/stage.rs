@@ -35,6 +35,10 @@ const PARTITIONS: &str = "3";
 /// Connectors of a tier: more than one, so that partitions change hands.
 const CONNECTORS: usize = 2;
 
+/// What a process says last that ends because its broker does not answer, or no more, while it starts.
+const BROKER_NOT_THERE: [&str; 3] =
+    ["does not answer within", "could not be created on", "refuses to"];
+
 /// Something that can be struck.
 pub(super) enum Part {
     Process(Process),
@@ -134,7 +138,7 @@ impl Process {
         let Some(status) = child.try_wait()? else { return Ok(()) };
         let said = std::fs::read_to_string(&self.log)?;
         let last = said.lines().last().unwrap_or_default();
-        if !last.contains("does not answer within") {
+        if !BROKER_NOT_THERE.iter().any(|part| last.contains(part)) {
             bail!("{} ended by itself, {status}: {last}; see {}", self.name, self.log.display());
         }
         self.launch()

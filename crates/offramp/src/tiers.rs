@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
-use function::Stop;
 use function::counters::Counters;
 use function::tier::{Brokers, Composed, compose, topics};
 use function::uplink::Uplink;
+use function::{Connector, Stop};
 use kafka::KafkaError;
 use model::SubModel;
 use pipeline::{EmbeddedBroker, Pipeline, Servers};
@@ -89,7 +89,7 @@ impl Tiers {
             if let Some(uplink) = uplink {
                 this.spawn(&tier.name, uplink.keep(stop.clone()));
             }
-            this.spawn(&tier.name, connector.run(stop.clone()));
+            this.spawn_apart(&tier.name, connector, stop.clone())?;
         }
         Ok(this)
     }
@@ -101,6 +101,15 @@ impl Tiers {
     ) {
         let context = format!("tier `{tier}`");
         self.tasks.spawn(async move { task.await.context(context) });
+    }
+
+    /// Runs a connector on a thread of its own. What it waits for comes from threads of others, a few times for
+    /// each record, and a runtime of several threads wakes two of them each time.
+    fn spawn_apart(&mut self, tier: &str, connector: Connector, stop: Stop) -> anyhow::Result<()> {
+        let context = format!("tier `{tier}`");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        self.tasks.spawn_blocking(move || runtime.block_on(connector.run(stop)).context(context));
+        Ok(())
     }
 
     /// Waits until every tier takes records, at most for [`JOIN_TIMEOUT`]: where another process has all the

@@ -13,7 +13,7 @@ use anyhow::{Context as _, bail};
 
 use crate::run;
 
-/// What the issue asks for at the least.
+/// A minute finds what is easy to find.
 const SECONDS: u64 = 600;
 /// What cargo-fuzz sets, without the sanitizer, which only nightly compilers have.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module \

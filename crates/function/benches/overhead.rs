@@ -114,7 +114,7 @@ async fn piped(root: &Path, sub_model: &SubModel, images: &[Bytes]) -> Times {
             "[[tier]]\nname = \"{name}\"\nmodel = \"{name}.onnx\"\nbootstrap_servers = \"{servers}\"\n{more}\n"
         )
     };
-    let edge = tier("edge", "input = { encoding = \"u8\" }\nlinger_ms = 0");
+    let edge = tier("edge", "input = { encoding = \"u8\" }");
     let text = format!("[pipeline]\nname = \"p\"\n{edge}{}", tier("fog", ""));
     let pipeline = Pipeline::parse(&text, root).expect("it is valid");
     let topics = ["p.edge-input", "p.edge-output", "p.fog-input", "p.edge-dead-letter"];

@@ -171,8 +171,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9092";
 pub const DEFAULT_LOG_DIR: &str = ".offramp/log";
 /// Covers 25 ms of downstream latency at 10,000 records/s; at 3 kB a record, under 1 MB of memory.
 pub const DEFAULT_IN_FLIGHT: usize = 256;
-/// At 1,000 records/s two or three go together, for half the CPU time of each; at 100 none waits.
-pub const DEFAULT_LINGER: Duration = Duration::from_millis(1);
+/// None waits: an answer early is worth more than the CPU time that a few milliseconds save.
+pub const DEFAULT_LINGER: Duration = Duration::ZERO;
 /// Beyond 64 samples a dense sub-model gains little per sample and the first waits for the last.
 pub const DEFAULT_MAX_BATCH: usize = 64;
 /// One instance: a small board has a core to spare for it.

@@ -63,7 +63,7 @@ fn every_key_has_its_effect() {
         output = { topic = "out", bootstrap_servers = "embedded" }
         dead_letter = { topic = "dead" }
         in_flight = 7
-        linger_ms = 0
+        linger_ms = 5
         max_batch = 8
         scale = { min = 0, max = 4 }
         retry = { attempts = 2, backoff_ms_min = 5, backoff_ms_max = 50 }
@@ -105,7 +105,7 @@ fn every_key_has_its_effect() {
         })
     );
     assert_eq!(pipeline.tiers[1].uplink, None);
-    assert_eq!((edge.in_flight, edge.max_batch, edge.linger), (7, 8, Duration::ZERO));
+    assert_eq!((edge.in_flight, edge.max_batch, edge.linger), (7, 8, Duration::from_millis(5)));
     assert_eq!(edge.scale, Scale { min: 0, max: 4 });
     assert_eq!(edge.retry.attempts, 2);
     assert_eq!(edge.retry.backoff_min, Duration::from_millis(5));

@@ -21,6 +21,9 @@ const AFTER: Duration = Duration::from_secs(20);
 /// Records a second by which those that wait become fewer.
 const DRAIN_RATE: u64 = 500;
 
+/// Devices that must not wait on a dead link want it found out sooner than by default.
+const ANSWER_HERE: &str = "on_uplink_loss = \"answer-here\"\nuplink_timeout_ms = 250";
+
 /// What was seen of one run.
 struct Seen {
     report: String,
@@ -39,7 +42,7 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
     let buffer = format!("buffer = {{ drain_rate = {DRAIN_RATE} }}");
     let whole = endure("whole", &buffer, cut, false)?;
     let held = endure("hold", &buffer, cut, true)?;
-    let here = endure("answer-here", "on_uplink_loss = \"answer-here\"", cut, true)?;
+    let here = endure("answer-here", ANSWER_HERE, cut, true)?;
     let mut out = std::io::stdout().lock();
     let seconds = cut.as_secs();
     writeln!(out, "an uplink cut for {seconds} s at {RATE} records/s, all in milliseconds:\n")?;

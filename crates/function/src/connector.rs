@@ -198,12 +198,11 @@ impl Connector {
                 }
                 () = sleep_until(wait.unwrap_or(last_taken)), if wait.is_some() => {
                     wait = None;
-                    let more = consumer.recv_ready(room.saturating_sub(gathered.len()));
-                    flight.take(std::mem::take(&mut gathered));
-                    match more {
-                        Ok(more) => flight.take(more),
+                    match consumer.recv_ready(room.saturating_sub(gathered.len())) {
+                        Ok(more) => gathered.extend(more),
                         Err(error) => break Err(error),
                     }
+                    flight.take(std::mem::take(&mut gathered));
                 }
                 () = sleep_until(last_taken + PAUSE_AFTER), if room == 0 && !paused => {
                     consumer.set_paused(true);

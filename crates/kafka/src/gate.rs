@@ -102,10 +102,12 @@ mod tests {
         let mut gate = gate(10);
         assert_eq!(gate.pass().len(), 10);
         gate.push(10, 100);
-        for _ in 0..6 {
+        for under_way in (5..10).rev() {
             gate.done();
-            assert!(gate.pass().is_empty() || gate.under_way == 5);
+            assert!(gate.pass().is_empty(), "{under_way} are under way");
         }
+        gate.done();
+        assert_eq!((gate.pass(), gate.under_way), (vec![10], 5));
     }
 
     #[test]

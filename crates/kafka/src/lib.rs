@@ -5,8 +5,8 @@
 //!   any order. What is committed is the lowest offset below which every record is done, so a record that is
 //!   still being handled is delivered again after a crash, whatever finished after it.
 //! - [`Reader`] reads from any place without a group, and says when there is no more.
-//! - [`admin`] creates, describes and deletes topics, deletes records, tells how far groups have read and whether a broker
-//!   answers, with errors a person can act on.
+//! - [`admin`] creates, describes and deletes topics, deletes records, tells how far groups have read and whether
+//!   a broker answers, with errors a person can act on.
 //!
 //! The only crate that links librdkafka. It knows records, not tensors, tiers or functions.
 

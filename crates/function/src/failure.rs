@@ -41,3 +41,10 @@ pub enum Failure {
     #[error("failed: {0}")]
     Failed(String),
 }
+
+impl Failure {
+    /// Whether the record may succeed when tried again, so that those of its lane have to wait for it.
+    pub(crate) fn may_succeed_later(&self) -> bool {
+        !matches!(self, Self::Reject(_))
+    }
+}

@@ -7,14 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use wire::{Record, Reject, RejectCode, Source, body};
 
 use crate::failure::{Failure, Fate};
-use crate::http::{Done, MAX_BODY_BYTES, MAX_RECORDS, bounded};
+use crate::http::{Done, MAX_BODY_BYTES, MAX_LIST, MAX_RECORDS, failure};
 
 /// The gateways' default for a synchronous call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,8 +25,6 @@ const QUOTED_BYTES: usize = 300;
 
 /// A list of bodies larger than this goes as several. Each must fit the function's bound on a call's body.
 const MAX_LIST_BYTES: usize = MAX_BODY_BYTES / 4;
-/// Records of a call at most, whatever a function says that it takes.
-const MAX_LIST: usize = 1024;
 
 /// A function behind a URL. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -90,8 +88,10 @@ impl HttpFunction {
         let mut called: Vec<Result<Fate, Failure>> = Vec::with_capacity(records.len());
         while called.len() < records.len() {
             let rest = &records[called.len()..];
-            let may_succeed = |called: &_| matches!(called, Err(failure) if !matches!(failure, Failure::Reject(_)));
-            if called.iter().any(may_succeed) {
+            let is_stuck = |called: &Result<_, Failure>| {
+                called.as_ref().is_err_and(Failure::may_succeed_later)
+            };
+            if called.iter().any(is_stuck) {
                 called.resize(records.len(), Err(Failure::Behind));
             } else if let [(record, source), ..] = rest
                 && (rest.len() == 1 || self.max_records() == 1)
@@ -188,35 +188,25 @@ impl HttpFunction {
     }
 
     fn outcome(&self, response: &Response<Bytes>) -> Result<Fate, Failure> {
-        let body = response.body();
-        let quoted = || {
-            let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED_BYTES)]);
-            format!("{} answered {}: {}", self.shared.uri, response.status(), text.trim())
-        };
-        match response.status() {
-            status if status.is_success() => {
-                let done = serde_json::from_slice::<Done<'_>>(body).ok();
-                Ok(done.and_then(|done| done.fate).unwrap_or(Fate::Answered))
-            }
-            StatusCode::BAD_REQUEST
-            | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::UNPROCESSABLE_ENTITY => Err(Failure::Reject(
-                serde_json::from_slice(body)
-                    .unwrap_or_else(|_| Reject::new(RejectCode::Refused, quoted())),
-            )),
-            StatusCode::TOO_MANY_REQUESTS => {
-                Err(Failure::Overloaded { retry_after: retry_after(response) })
-            }
-            StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Unavailable(quoted())),
-            _ => Err(Failure::Failed(quoted())),
+        let (status, body) = (response.status(), response.body());
+        if status.is_success() {
+            let done = serde_json::from_slice::<Done<'_>>(body).ok();
+            return Ok(done.and_then(|done| done.fate).unwrap_or(Fate::Answered));
         }
+        let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED_BYTES)]);
+        let quoted = format!("{} answered {status}: {}", self.shared.uri, text.trim());
+        let said = failure(status, Reject::new(RejectCode::Refused, quoted), retry_after(response));
+        Err(match said {
+            Failure::Reject(refused) => serde_json::from_slice(body).unwrap_or(refused).into(),
+            said => said,
+        })
     }
 }
 
-fn retry_after(response: &Response<Bytes>) -> Duration {
+fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
     let seconds =
         response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    bounded(seconds.map(Duration::from_secs))
+    seconds.map(Duration::from_secs)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

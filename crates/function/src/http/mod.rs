@@ -32,6 +32,9 @@ use crate::failure::{Failure, Fate};
 /// Largest body of a call, in bytes: base64 and JSON around the largest record that brokers take by default.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
 
+/// Records of one call at most, whatever a function says that it takes.
+pub(crate) const MAX_LIST: usize = 1024;
+
 /// What a 429 without `Retry-After` is taken to ask for.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest wait that a `Retry-After` can ask for: a typing slip of a proxy must not stop a tier for a day.
@@ -89,22 +92,14 @@ impl Done<'_> {
 
     /// How the call ended for this element.
     fn called(self) -> Called {
-        let reason = self.reason.unwrap_or_default();
-        match StatusCode::from_u16(self.status_code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR) {
-            status if status.is_success() => Ok(self.fate.unwrap_or(Fate::Answered)),
-            StatusCode::BAD_REQUEST
-            | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::UNPROCESSABLE_ENTITY => {
-                Err(Reject::new(self.code.unwrap_or(RejectCode::Refused), reason).into())
-            }
-            StatusCode::FAILED_DEPENDENCY => Err(Failure::Behind),
-            StatusCode::TOO_MANY_REQUESTS => {
-                let retry_after = self.retry_after_ms.map(Duration::from_millis);
-                Err(Failure::Overloaded { retry_after: bounded(retry_after) })
-            }
-            StatusCode::SERVICE_UNAVAILABLE => Err(Failure::Unavailable(reason)),
-            _ => Err(Failure::Failed(reason)),
+        let status = StatusCode::from_u16(self.status_code);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_success() {
+            return Ok(self.fate.unwrap_or(Fate::Answered));
         }
+        let reject =
+            Reject::new(self.code.unwrap_or(RejectCode::Refused), self.reason.unwrap_or_default());
+        Err(failure(status, reject, self.retry_after_ms.map(Duration::from_millis)))
     }
 }
 
@@ -119,7 +114,18 @@ fn status(failure: &Failure) -> StatusCode {
     }
 }
 
-/// A wait that a function asks for.
-fn bounded(retry_after: Option<Duration>) -> Duration {
-    retry_after.unwrap_or(DEFAULT_RETRY_AFTER).min(MAX_RETRY_AFTER)
+/// The failure that a status says; the reverse of [`status`]. `reject` is why, for those that are final.
+fn failure(status: StatusCode, reject: Reject, retry_after: Option<Duration>) -> Failure {
+    match status {
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => reject.into(),
+        StatusCode::FAILED_DEPENDENCY => Failure::Behind,
+        StatusCode::TOO_MANY_REQUESTS => {
+            let retry_after = retry_after.unwrap_or(DEFAULT_RETRY_AFTER).min(MAX_RETRY_AFTER);
+            Failure::Overloaded { retry_after }
+        }
+        StatusCode::SERVICE_UNAVAILABLE => Failure::Unavailable(reject.reason),
+        _ => Failure::Failed(reject.reason),
+    }
 }

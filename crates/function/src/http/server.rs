@@ -26,12 +26,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use wire::{Record, Reject, RejectCode, body};
+use wire::{Record, Reject, RejectCode, Source, body};
 
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
-use crate::http::{Done, MAX_BODY_BYTES, MAX_RECORDS, status};
+use crate::http::{Done, MAX_BODY_BYTES, MAX_LIST, MAX_RECORDS, status};
 use crate::inference::{Incoming, Inference, Outcome};
 use crate::stop::Stop;
 
@@ -41,8 +41,6 @@ const MAX_CONNECTIONS: usize = 1024;
 const MAX_STREAMS: u32 = 256;
 /// Records that a funnel takes in one call.
 const MAX_FUNNELED: usize = 256;
-/// Records of a call that a function is asked for whatever it says that it takes.
-const MAX_LIST: usize = 1024;
 /// Time to send a request's head; then the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time to send a request's body.
@@ -65,6 +63,33 @@ pub enum Function {
 }
 
 impl Function {
+    /// Carries out records, in their order. One that failed and may succeed later holds those behind it back:
+    /// which of them have to wait for it, their caller knows and the function does not.
+    async fn carry_out(&self, records: Vec<(Record, Option<Source>)>) -> Vec<(Returned, Called)> {
+        match self {
+            Self::Inference(inference) => {
+                let incoming = records.iter();
+                let incoming: Vec<_> = incoming
+                    .map(|(record, source)| Incoming::now(record, source.as_ref()))
+                    .collect();
+                let outcomes = inference.infer_many(&incoming).await;
+                let returned = outcomes.iter().map(|outcome| {
+                    let outcome = outcome.as_ref().ok();
+                    outcome.map_or_else(Returned::default, |o| Returned::of(inference, o))
+                });
+                let returned: Vec<Returned> = returned.collect();
+                let lanes = vec![Some(Lane::Partition(0)); outcomes.len()];
+                returned.into_iter().zip(inference.deliver_many(outcomes, &lanes).await).collect()
+            }
+            Self::Funnel(funnel) => {
+                let records: Vec<Record> = records.into_iter().map(|(record, _)| record).collect();
+                let called = funnel_many(funnel, &records).await;
+                called.into_iter().map(|called| (Returned::default(), called)).collect()
+            }
+            Self::Probes => unreachable!("a connector takes no calls"),
+        }
+    }
+
     /// Records that it takes in one call.
     fn max_records(&self) -> usize {
         match self {
@@ -74,8 +99,6 @@ impl Function {
         }
     }
 }
-
-const NO_CALLS: &str = "a connector takes no calls";
 
 /// A server could not listen.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +206,9 @@ async fn respond(
             text(StatusCode::SERVICE_UNAVAILABLE, "draining")
         }
         (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
+        (&Method::POST, _) if matches!(function, Function::Probes) => {
+            text(StatusCode::NOT_FOUND, "a connector takes no calls")
+        }
         (&Method::POST, _) => match read_body(request).await {
             Ok(body) => {
                 let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
@@ -222,25 +248,12 @@ async fn read_body(request: Request<IncomingBody>) -> Result<Bytes, Answer> {
 }
 
 async fn call(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
-    let (record, source) = body::decode(body)?;
-    match function {
-        Function::Inference(inference) => {
-            let outcome = inference.infer(&record, source.as_ref()).await?;
-            let returned = Returned::of(inference, &outcome);
-            let fate = inference.deliver(outcome).await?;
-            Ok(json(StatusCode::OK, &returned.done(&Ok(fate))))
-        }
-        Function::Funnel(funnel) => {
-            let mut called = funnel_many(funnel, &[record]).await;
-            let fate = called.pop().expect("one for one")?;
-            Ok(json(StatusCode::OK, &Done::of(&Ok(fate))))
-        }
-        Function::Probes => Ok(text(StatusCode::NOT_FOUND, NO_CALLS)),
-    }
+    let mut carried_out = function.carry_out(vec![body::decode(body)?]).await;
+    let (returned, called) = carried_out.pop().expect("one for one");
+    let fate = called?;
+    Ok(json(StatusCode::OK, &returned.done(&Ok(fate))))
 }
 
-/// Carries out the records of a list, in their order. One that failed and may succeed later holds those behind
-/// it back: which of them have to wait for it, their caller knows and the function does not.
 async fn call_many(function: &Function, body: &[u8]) -> Result<Answer, Failure> {
     let reject = |reason: String| Reject::new(RejectCode::NotJson, reason);
     let list: Vec<&RawValue> = serde_json::from_slice(body)
@@ -260,29 +273,7 @@ async fn call_many(function: &Function, body: &[u8]) -> Result<Answer, Failure> 
             Err(reject) => called.push(Some((Returned::default(), Err(reject.into())))),
         }
     }
-    let carried_out = match function {
-        Function::Inference(inference) => {
-            let incoming = records.iter();
-            let incoming: Vec<_> =
-                incoming.map(|(record, source)| Incoming::now(record, source.as_ref())).collect();
-            let outcomes = inference.infer_many(&incoming).await;
-            let returned = outcomes.iter().map(|outcome| {
-                outcome
-                    .as_ref()
-                    .map_or_else(|_| Returned::default(), |o| Returned::of(inference, o))
-            });
-            let returned: Vec<Returned> = returned.collect();
-            let lanes = vec![Some(Lane::Partition(0)); outcomes.len()];
-            returned.into_iter().zip(inference.deliver_many(outcomes, &lanes).await).collect()
-        }
-        Function::Funnel(funnel) => {
-            let records: Vec<Record> = records.into_iter().map(|(record, _)| record).collect();
-            let called = funnel_many(funnel, &records).await;
-            called.into_iter().map(|called| (Returned::default(), called)).collect::<Vec<_>>()
-        }
-        Function::Probes => return Ok(text(StatusCode::NOT_FOUND, NO_CALLS)),
-    };
-    let mut carried_out = carried_out.into_iter();
+    let mut carried_out = function.carry_out(records).await.into_iter();
     for called in called.iter_mut().filter(|called| called.is_none()) {
         *called = carried_out.next();
     }
@@ -302,8 +293,9 @@ async fn funnel_many(funnel: &Funnel, records: &[Record]) -> Vec<Called> {
     };
     let mut sending = Vec::with_capacity(records.len());
     for record in records {
+        let last: Option<&Result<_, Failure>> = sending.last();
         let is_stuck =
-            matches!(sending.last(), Some(Err(failure)) if !matches!(failure, Failure::Reject(_)));
+            last.is_some_and(|sending| sending.as_ref().is_err_and(Failure::may_succeed_later));
         sending.push(if is_stuck {
             Err(Failure::Behind)
         } else {

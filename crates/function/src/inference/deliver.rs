@@ -94,7 +94,7 @@ struct Stuck<'a>(HashSet<&'a Lane>);
 
 impl<'a> Stuck<'a> {
     fn note(&mut self, lane: Option<&'a Lane>, failure: Option<&Failure>) {
-        if failure.is_some_and(|failure| !matches!(failure, Failure::Reject(_))) {
+        if failure.is_some_and(Failure::may_succeed_later) {
             self.0.extend(lane);
         }
     }

@@ -5,14 +5,15 @@
 //! shares the machine with the broker. Prints a Markdown table.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
 use crate::kafka::{Kafka, Waits};
+use crate::program::{self, Running, median};
 use crate::run;
 
 /// What is measured: the line's name, and what `benches/hop.rs` is told.
@@ -46,15 +47,14 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "| broker | load | figure | median of {runs} | all |\n|---|---|---|---|---|")?;
     if only != Some("kafka") {
-        let dir = temporary("offramp-bench")?;
-        let (ours, mut child) = offramp(&dir)?;
+        let dir = program::temporary("bench")?;
+        let (ours, running) = offramp(&dir)?;
         settle();
         let idle = resident_mib(ours.pid)?;
         writeln!(out, "| offramp | idle | resident_mib | {idle:.1} | |")?;
         measure(&ours, runs, &mut out)?;
         footprint(&ours, &mut out)?;
-        child.kill()?;
-        child.wait()?;
+        drop(running);
         restart(&dir, &mut out)?;
         std::fs::remove_dir_all(&dir)?;
     }
@@ -123,7 +123,7 @@ fn footprint(ours: &Subject, out: &mut impl std::io::Write) -> anyhow::Result<()
     writeln!(out, "| offramp | after 10,000,000 more records | resident_mib | {loaded:.1} | |")?;
     let servers = ["--bootstrap-servers", &ours.servers];
     let create = ["topic", "create", "many", "--partitions", "1000"];
-    run::program(&program()?, &[&create[..], &servers].concat())?;
+    run::program(&program::offramp()?, &[&create[..], &servers].concat())?;
     let many = resident_mib(ours.pid)?;
     writeln!(out, "| offramp | and 1,000 more partitions | resident_mib | {many:.1} | |")?;
     // Ten gigabytes in all, with what the runs before have left.
@@ -138,10 +138,9 @@ fn restart(dir: &Path, out: &mut impl std::io::Write) -> anyhow::Result<()> {
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let begun = Instant::now();
-        let (_, mut child) = offramp(dir)?;
+        let started = offramp(dir)?;
         times.push(begun.elapsed().as_secs_f64() * 1e3);
-        child.kill()?;
-        child.wait()?;
+        drop(started);
     }
     let all: Vec<_> = times.iter().map(|time| format!("{time:.0}")).collect();
     let (median, all) = (median(times), all.join(", "));
@@ -153,21 +152,10 @@ fn restart(dir: &Path, out: &mut impl std::io::Write) -> anyhow::Result<()> {
 }
 
 /// Starts our broker, as a process of its own.
-fn offramp(dir: &Path) -> anyhow::Result<(Subject, Child)> {
-    let mut child = Command::new(program()?)
-        .args(["broker", "--listen", "127.0.0.1:0", "--dir"])
-        .arg(dir)
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("stderr is piped")?).lines();
-    let ready = lines.find(|line| line.as_ref().map_or(true, |line| line.contains("broker ready")));
-    let ready = ready.context("the broker ended")??;
-    let mut words = ready.split_whitespace();
-    let listening = words.find_map(|word| word.strip_prefix("listening="));
-    let servers = listening.context("the broker does not say where it listens")?.to_owned();
-    // What it says later is read, so that it never waits for a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    Ok((Subject { name: "offramp", servers, pid: child.id(), setting: None }, child))
+fn offramp(dir: &Path) -> anyhow::Result<(Subject, Running)> {
+    let (running, servers) = program::start_broker(dir)?;
+    let pid = running.0.id();
+    Ok((Subject { name: "offramp", servers, pid, setting: None }, running))
 }
 
 /// Lets a start do whatever it has left to do.
@@ -179,26 +167,10 @@ fn settle() {
     std::thread::sleep(Duration::from_secs(1));
 }
 
-fn program() -> anyhow::Result<String> {
-    let path = run::root().join("target").join("release").join("offramp");
-    Ok(path.to_str().context("the path of the checkout is not UTF-8")?.to_owned())
-}
-
-fn temporary(name: &str) -> anyhow::Result<std::path::PathBuf> {
-    let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    Ok(dir)
-}
-
 fn resident_mib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib: f64 =
         line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?.parse()?;
     Ok(kib / 1024.0)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

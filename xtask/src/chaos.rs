@@ -19,8 +19,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
 
-use crate::run;
+use crate::{program, run};
 use link::{Condition, Link};
 use stage::{Brokers, Stage};
 
@@ -94,11 +95,7 @@ struct Blow {
 }
 
 fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()> {
-    let dir = std::env::temp_dir().join(format!("offramp-chaos-{}", std::process::id()));
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    std::fs::create_dir_all(&dir)?;
+    let dir = program::temporary("chaos")?;
     let mut stage = match stage {
         "functions" => Stage::functions(&dir, brokers)?,
         _ => Stage::nodes(&dir, brokers)?,
@@ -139,8 +136,8 @@ fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()
         stage.supervise()?;
         std::thread::park_timeout(Duration::from_millis(200));
     }
-    let report = bench.wait_with_output()?;
-    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    let report = bench.wait_with_output()?.stdout;
+    let report: Value = serde_json::from_slice(&report).context("the devices gave no report")?;
     verdict(&report, stage.kind(), brokers, options, &counts, blows, &dir)?;
     drop(stage);
     std::fs::remove_dir_all(&dir)?;
@@ -148,7 +145,7 @@ fn endure(stage: &str, brokers: Brokers, options: &Options) -> anyhow::Result<()
 }
 
 fn verdict(
-    report: &str,
+    report: &Value,
     stage: &str,
     brokers: Brokers,
     options: &Options,
@@ -157,7 +154,7 @@ fn verdict(
     dir: &Path,
 ) -> anyhow::Result<()> {
     let figure =
-        |name: &str| figure(report, name).with_context(|| format!("`{name}` in: {report}"));
+        |name: &str| report[name].as_u64().with_context(|| format!("`{name}` in: {report}"));
     let (sent, answered, lost) = (figure("records")?, figure("answered")?, figure("lost")?);
     let (dead_lettered, duplicated) = (figure("dead_lettered")?, figure("duplicated")?);
     let (disordered, unknown) = (figure("disordered")?, figure("unknown")?);
@@ -179,13 +176,6 @@ fn verdict(
         dir.display()
     );
     Ok(())
-}
-
-/// A whole number of a JSON text, by its name.
-fn figure(json: &str, name: &str) -> Option<u64> {
-    let (_, rest) = json.split_once(&format!("\"{name}\": "))?;
-    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
 }
 
 /// Numbers that look like chance and are a function of the seed: xorshift64*.

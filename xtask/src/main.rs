@@ -9,6 +9,7 @@ mod fuzz;
 mod kafka;
 mod parity;
 mod peers;
+mod program;
 mod rival;
 mod run;
 mod tidy;

@@ -9,13 +9,14 @@
 //! Logs go to the temporary folder. On a disk that others use, its syncs are what is measured, of both alike;
 //! `TMPDIR=/dev/shm` leaves them out.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use crate::program::{self, Running, median};
 use crate::{peers, run};
 
 /// Pinned: a peer that changes by itself would make yesterday's figures others.
@@ -55,16 +56,6 @@ enum Subject {
     Offramp,
 }
 
-/// A process that is killed when it is not needed any more.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let options = options(arguments)?;
     let python = peers::venv("rival", &PACKAGES)?;
@@ -95,7 +86,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         };
         for (figure, pointer, less_is_better) in FIGURES {
             let [script, offramp] = reports.each_ref().map(|reports| values(reports, pointer));
-            let (mid_script, mid_offramp) = (median(&script), median(&offramp));
+            let (mid_script, mid_offramp) = (median(script.clone()), median(offramp.clone()));
             let ratio =
                 if less_is_better { mid_script / mid_offramp } else { mid_offramp / mid_script };
             let all = [script, offramp].map(|values| {
@@ -149,7 +140,7 @@ fn measure(
     records: u64,
     options: &Options,
 ) -> anyhow::Result<Value> {
-    let dir = temporary()?;
+    let dir = program::temporary("rival")?;
     let outcome = measure_in(&dir, subject, python, rate, records, options);
     std::fs::remove_dir_all(&dir)?;
     outcome
@@ -163,12 +154,9 @@ fn measure_in(
     records: u64,
     options: &Options,
 ) -> anyhow::Result<Value> {
-    let program = program()?;
-    let mut broker = Command::new(&program);
-    broker.args(["broker", "--listen", "127.0.0.1:0", "--dir"]).arg(dir.join("log"));
-    let (_broker, ready) = start(&mut broker, "broker ready")?;
-    let servers = ready.split_whitespace().find_map(|word| word.strip_prefix("listening="));
-    let servers = servers.context("the broker does not say where it listens")?;
+    let program = program::offramp()?;
+    let (_broker, servers) = program::start_broker(&dir.join("log"))?;
+    let servers = servers.as_str();
     for topic in [INPUT, ANSWERS, FEATURES] {
         run::program(&program, &["topic", "create", topic, "-p", "1", "-b", servers])?;
     }
@@ -185,7 +173,7 @@ fn measure_in(
             std::fs::write(&file, pipeline(servers, &model("edge"), &model("fog"))?)?;
             let mut up = Command::new(&program);
             up.arg("up").arg(&file).args(["--tier", "edge"]);
-            start(&mut up, "ready_ms")?.0
+            program::start(&mut up, "ready_ms")?.0
         }
     };
     let pid = running.0.id().to_string();
@@ -233,36 +221,6 @@ fn pipeline(servers: &str, edge: &Path, fog: &Path) -> anyhow::Result<String> {
     ))
 }
 
-/// Starts a program and waits until it says `ready`; that line with it.
-fn start(command: &mut Command, ready: &str) -> anyhow::Result<(Running, String)> {
-    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    let stderr = child.stderr.take().context("stderr is piped")?;
-    let running = Running(child);
-    let mut lines = BufReader::new(stderr).lines();
-    let line = lines.find(|line| line.as_ref().map_or(true, |line| line.contains(ready)));
-    let line = line.with_context(|| format!("{command:?} ended before it was ready"))??;
-    // What it says later is read, so that it never waits for a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    Ok((running, line))
-}
-
-fn program() -> anyhow::Result<String> {
-    let path = run::root().join("target").join("release").join("offramp");
-    Ok(path.to_str().context("the path of the checkout is not UTF-8")?.to_owned())
-}
-
-fn temporary() -> anyhow::Result<PathBuf> {
-    let dir = std::env::temp_dir().join(format!("offramp-rival-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    Ok(dir)
-}
-
 fn values(reports: &[Value], pointer: &str) -> Vec<f64> {
     reports.iter().filter_map(|report| report.pointer(pointer)?.as_f64()).collect()
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

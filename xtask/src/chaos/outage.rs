@@ -9,10 +9,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
 
+use super::Condition;
 use super::stage::{self, Brokers, Part, Process, Stage};
-use super::{Condition, figure};
-use crate::run;
+use crate::{program, run};
 
 const RATE: u64 = 200;
 /// Before the link is cut, and after it is mended.
@@ -26,7 +27,7 @@ const ANSWER_HERE: &str = "on_uplink_loss = \"answer-here\"\nuplink_timeout_ms =
 
 /// What was seen of one run.
 struct Seen {
-    report: String,
+    report: Value,
     /// Records that waited when the link was mended, and how long until none did.
     drained: Option<(u64, Duration)>,
 }
@@ -49,20 +50,21 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
     writeln!(out, "| run | answered | of it degraded | lost | p50 | p99 | max |")?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for (name, seen) in [("link whole", &whole), ("hold", &held), ("answer-here", &here)] {
-        let figure = |name: &str| figure(&seen.report, name).with_context(|| name.to_owned());
-        let all = seen.report.rsplit("\"all\": ").next().unwrap_or_default();
-        let ms = |name: &str| decimal(all, name).with_context(|| format!("`{name}` in {all}"));
+        let count = |pointer: &str| {
+            seen.report.pointer(pointer).and_then(Value::as_u64).with_context(|| pointer.to_owned())
+        };
+        let ms = |name: &str| seen.report["all"][name].as_f64().with_context(|| name.to_owned());
         writeln!(
             out,
             "| {name} | {} | {} | {} | {:.2} | {:.2} | {:.2} |",
-            figure("answered")?,
-            super::figure(all, "degraded").context("degraded")?,
-            figure("lost")?,
+            count("/answered")?,
+            count("/all/degraded")?,
+            count("/lost")?,
             ms("latency_ms_p50")?,
             ms("latency_ms_p99")?,
             ms("latency_ms_max")?
         )?;
-        ensure!(figure("lost")? == 0, "records are lost");
+        ensure!(count("/lost")? == 0, "records are lost");
     }
     let (records, took) = held.drained.context("the held run has drained")?;
     writeln!(
@@ -77,11 +79,7 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
 
 fn endure(name: &str, keys: &str, cut: Duration, is_cut: bool) -> anyhow::Result<Seen> {
     eprintln!("xtask: outage: {name}");
-    let dir = std::env::temp_dir().join(format!("offramp-outage-{}", std::process::id()));
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    std::fs::create_dir_all(&dir)?;
+    let dir = program::temporary("outage")?;
     let (stage, metrics) = nodes(&dir, keys)?;
     let seconds = (BEFORE + cut + AFTER).as_secs();
     let bench = stage.bench(RATE, RATE * seconds, &dir)?;
@@ -104,8 +102,8 @@ fn endure(name: &str, keys: &str, cut: Duration, is_cut: bool) -> anyhow::Result
         }
         drained = (0 < waiting).then(|| (waiting, mended.elapsed()));
     }
-    let report = bench.wait_with_output()?;
-    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    let report = bench.wait_with_output()?.stdout;
+    let report = serde_json::from_slice(&report).context("the devices gave no report")?;
     drop(stage);
     std::fs::remove_dir_all(&dir)?;
     Ok(Seen { report, drained })
@@ -142,10 +140,4 @@ fn waiting(metrics: u16) -> anyhow::Result<u64> {
     let line = text.lines().find(|line| line.starts_with("offramp_uplink_waiting{"));
     let value = line.and_then(|line| line.rsplit(' ').next()).context("no metric of the uplink")?;
     Ok(value.parse::<f64>()? as u64)
-}
-
-/// A number of a JSON text, by its name.
-fn decimal(json: &str, name: &str) -> Option<f64> {
-    let (_, rest) = json.split_once(&format!("\"{name}\": "))?;
-    rest.split([',', '\n', '}']).next()?.trim().parse().ok()
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::{Condition, Link};
 use crate::kafka::{Kafka, Waits};
-use crate::run;
+use crate::{program, run};
 
 /// Whose brokers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Process {
 
     fn launch(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(offramp())
+        let child = Command::new(program::offramp()?)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -306,7 +306,7 @@ impl Stage {
     pub(super) fn bench(&self, rate: u64, records: u64, dir: &Path) -> anyhow::Result<Child> {
         let (topic, servers) = self.input.split_once('@').context("TOPIC@BROKER")?;
         let log = File::create(dir.join("bench.log"))?;
-        let bench = Command::new(offramp())
+        let bench = Command::new(program::offramp()?)
             .args(["bench", "run", "--in", topic, "--bootstrap-servers", servers])
             .args(["--out", &self.outputs.join(",")])
             .args(["--dead-letter", &self.dead_letters.join(",")])
@@ -424,7 +424,7 @@ fn broker(
 fn topic_create(servers: &str, topic: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let created = Command::new(offramp())
+        let created = Command::new(program::offramp()?)
             .args(["topic", "create", topic, "--partitions", PARTITIONS, "-b", servers])
             .output()?;
         if created.status.success() {
@@ -435,10 +435,6 @@ fn topic_create(servers: &str, topic: &str) -> anyhow::Result<()> {
         }
         std::thread::park_timeout(Duration::from_millis(200));
     }
-}
-
-fn offramp() -> PathBuf {
-    run::root().join("target").join("release").join("offramp")
 }
 
 fn model(tier: &str) -> anyhow::Result<String> {

@@ -2,16 +2,18 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Subcommand;
 use function::uplink::buffer_extent;
-use kafka::{Event, KafkaError, Reader, Start};
+use kafka::KafkaError;
 use pipeline::{OnLoss, Pipeline, Servers, Tier, Uplink};
 use serde::Serialize;
+use wire::Source;
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::commands::pipeline_file;
+use crate::time_text;
 
 /// Look at the records that wait for another tier's broker.
 #[derive(Debug, clap::Args)]
@@ -96,7 +98,14 @@ async fn line(
         match buffer_extent(&own, &buffer.topic.name).await {
             Ok((extent, next)) => {
                 waiting = extent.end - next;
-                if let Some(oldest) = first(&own, &buffer.topic.name, next, waiting).await? {
+                let place = Source {
+                    topic: buffer.topic.name.clone(),
+                    partition: extent.partition,
+                    offset: next,
+                };
+                if 0 < waiting
+                    && let Some(oldest) = kafka::record_at(&own, &place).await?
+                {
                     waiting_mib = oldest.size() as f64 * waiting as f64 / f64::from(1 << 20);
                     oldest_ms = oldest.timestamp_ms;
                 }
@@ -130,29 +139,11 @@ fn address(pipeline: &Pipeline, servers: &Servers) -> String {
     }
 }
 
-async fn first(
-    servers: &str,
-    topic: &str,
-    offset: i64,
-    waiting: i64,
-) -> anyhow::Result<Option<wire::Record>> {
-    if waiting <= 0 {
-        return Ok(None);
-    }
-    let reader = Reader::open(servers, &[topic], None, Start::Offset(offset)).await?;
-    Ok(match reader.next().await? {
-        Event::Record(_, record) => Some(record),
-        Event::End => None,
-    })
-}
-
 fn print(lines: &[Line], format: OutputFormat) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     if format == OutputFormat::Json {
-        serde_json::to_writer_pretty(&mut out, lines)?;
-        writeln!(out)?;
-        return Ok(());
+        return print_json(lines);
     }
+    let mut out = std::io::stdout().lock();
     for (at, line) in lines.iter().enumerate() {
         if at > 0 {
             writeln!(out)?;
@@ -169,8 +160,8 @@ fn print(lines: &[Line], format: OutputFormat) -> anyhow::Result<()> {
             line.waiting, line.topic, line.waiting_mib, line.max_mib, line.when_full
         )?;
         if let Some(oldest_ms) = line.oldest_ms {
-            let now = UNIX_EPOCH.elapsed()?.as_millis() as i64;
-            writeln!(out, "  the oldest was sent {} ago", duration(now - oldest_ms))?;
+            let ago = duration(time_text::now_ms() - oldest_ms);
+            writeln!(out, "  the oldest was sent {ago} ago")?;
         }
     }
     Ok(())

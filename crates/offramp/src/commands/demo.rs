@@ -1,5 +1,6 @@
 //! `offramp demo`: everything on this machine.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -46,6 +47,14 @@ pub(crate) enum OutputFormat {
     Text,
     /// For a program.
     Json,
+}
+
+/// Prints a result for a program.
+pub(crate) fn print_json(value: &(impl serde::Serialize + ?Sized)) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
 }
 
 pub(crate) fn rate(text: &str) -> Result<f64, String> {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::commands::topic::BrokerArgs;
 
 /// Show how far consumer groups have read, and how many records each still has before it.
@@ -67,12 +67,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn print(lines: &[Line], format: OutputFormat) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     if format == OutputFormat::Json {
-        serde_json::to_writer_pretty(&mut out, lines)?;
-        writeln!(out)?;
-        return Ok(());
+        return print_json(lines);
     }
+    let mut out = std::io::stdout().lock();
     let width = |heading: &str, of: fn(&Line) -> usize| {
         lines.iter().map(of).max().unwrap_or(0).max(heading.len()) + 2
     };

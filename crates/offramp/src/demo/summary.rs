@@ -1,6 +1,5 @@
 //! What became of the demo's records, for a person and for a program.
 
-use std::io::Write as _;
 use std::time::Instant;
 
 use bench::collector::Answers;
@@ -9,7 +8,7 @@ use bench::{Collected, Sent};
 use pipeline::Pipeline;
 use serde::Serialize;
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::demo::images::Images;
 
 /// The summary; its field names are the JSON's.
@@ -85,15 +84,10 @@ impl Summary {
     }
 
     pub(crate) fn print(&self, format: OutputFormat) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
         match format {
-            OutputFormat::Json => {
-                serde_json::to_writer_pretty(&mut out, self)?;
-                writeln!(out)?;
-            }
-            OutputFormat::Text => self.write_text(&mut out)?,
+            OutputFormat::Json => print_json(self),
+            OutputFormat::Text => Ok(self.write_text(&mut std::io::stdout().lock())?),
         }
-        Ok(())
     }
 
     fn write_text(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {

@@ -28,7 +28,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use wire::{Encoding, Record};
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::demo::pipeline::{demo, sub_models};
 use crate::outcome::OrConfig as _;
 use crate::tiers::Tiers;
@@ -329,12 +329,10 @@ impl Uplink {
 
 impl Report {
     fn print(&self, format: OutputFormat) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
         if format == OutputFormat::Json {
-            serde_json::to_writer_pretty(&mut out, self)?;
-            writeln!(out)?;
-            return Ok(());
+            return print_json(self);
         }
+        let mut out = std::io::stdout().lock();
         let Self { images, samples, rate_per_s, raw_image_bytes, json_image_bytes, .. } = self;
         let rate = if *rate_per_s > 0.0 {
             format!("{rate_per_s} a second")

@@ -16,7 +16,7 @@ use model::dataset::idx::{self, Split};
 use model::dataset::{Dataset, drawn};
 use serde::Serialize;
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::commands::topic::BrokerArgs;
 use crate::outcome::OrConfig as _;
 
@@ -222,12 +222,10 @@ impl Report {
     }
 
     fn print(&self, format: OutputFormat) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
         if format == OutputFormat::Json {
-            serde_json::to_writer_pretty(&mut out, self)?;
-            writeln!(out)?;
-            return Ok(());
+            return print_json(self);
         }
+        let mut out = std::io::stdout().lock();
         let width = self.tiers.iter().map(|tier| tier.topic.len()).max().unwrap_or(0).max(6) + 2;
         writeln!(
             out,

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::SubModel;
 use model::dataset::idx::{self, Split};
@@ -11,7 +11,7 @@ use model::dataset::{Dataset, drawn};
 use model::evaluate::{Evaluation, Stage, evaluate};
 use serde::Serialize;
 
-use crate::commands::demo::OutputFormat;
+use crate::commands::demo::{OutputFormat, print_json};
 use crate::outcome::OrConfig as _;
 
 /// Evaluate a cascade of sub-models: accuracy of each exit on all images, and of what each tier would answer.
@@ -133,12 +133,10 @@ impl Report {
 }
 
 fn print(report: &Report, format: OutputFormat) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     if format == OutputFormat::Json {
-        serde_json::to_writer_pretty(&mut out, report).context("the report")?;
-        writeln!(out)?;
-        return Ok(());
+        return print_json(report);
     }
+    let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "{:<8}{:>10}{:>15}{:>10}{:>9}{:>20}",

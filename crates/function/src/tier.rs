@@ -108,9 +108,8 @@ pub fn compose(
                 topic: next.input.name.clone(),
                 own_servers: brokers.servers(&tier.input.servers).to_owned(),
                 own: brokers.producer(&tier.input.servers)?,
-                dead_letters: dead_letters.clone(),
             };
-            Some(Uplink::new(ends, settings.clone(), tier.retry))
+            Some(Uplink::new(ends, settings.clone(), dead_letters.clone(), tier.retry))
         }
         _ => None,
     };

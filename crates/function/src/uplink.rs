@@ -48,8 +48,6 @@ pub struct Ends {
     pub own_servers: String,
     /// A producer to it.
     pub own: Producer,
-    /// The tier's dead letters.
-    pub dead_letters: Funnel,
 }
 
 #[derive(Debug)]
@@ -91,9 +89,10 @@ pub struct Status {
 }
 
 impl Uplink {
-    /// An uplink. Until [`keep`](Self::keep) runs, nothing is known of its link and records wait.
-    pub fn new(ends: Ends, settings: pipeline::Uplink, retry: Retry) -> Self {
-        let dead_letters = DeadLetters::new(ends.dead_letters.clone(), retry);
+    /// An uplink, whose dropped records go to `dead_letters`. Until [`keep`](Self::keep) runs, nothing is known
+    /// of its link and records wait.
+    pub fn new(ends: Ends, settings: pipeline::Uplink, dead_letters: Funnel, retry: Retry) -> Self {
+        let dead_letters = DeadLetters::new(dead_letters, retry);
         let state = watch::Sender::new(State::new());
         let counts = Counts::default();
         Self { shared: Arc::new(Shared { ends, settings, dead_letters, state, counts }) }

@@ -43,6 +43,8 @@ const MAX_STREAMS: u32 = 256;
 const MAX_FUNNELED: usize = 256;
 /// Time to send a request's head; then the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is read of a body that is too large, and thrown away, so that its sender hears that it is.
+const MAX_DISCARDED_BYTES: usize = MAX_BODY_BYTES;
 /// Time to send a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time that a funnel waits for a delivery report. Below the callers' own 60 s, so that they hear 503, which
@@ -232,8 +234,19 @@ async fn respond(
 }
 
 async fn read_body(request: Request<IncomingBody>) -> Result<Bytes, Answer> {
-    let body = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+    let mut body = request.into_body();
+    let read = async {
+        let read = Limited::new(&mut body, MAX_BODY_BYTES).collect().await;
+        // Whoever is still sending when the connection closes gets a broken pipe, and not the answer.
+        let mut discarded = 0;
+        while discarded < MAX_DISCARDED_BYTES
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+        }
+        read
+    };
+    match tokio::time::timeout(BODY_TIMEOUT, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let reason = format!("the body is larger than {MAX_BODY_BYTES} bytes");

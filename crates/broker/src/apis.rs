@@ -20,16 +20,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::log::store::AppendError;
 use crate::memory::Share;
 use crate::node::{Client, Node};
 use crate::producers::SequenceError;
-use crate::protocol::api::{RequestHeader, respond};
-use crate::protocol::cluster::ApiVersionsRequest;
-use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 use crate::topics::TopicError;
+use protocol::api::{RequestHeader, respond};
+use protocol::batch::LEADER_EPOCH;
+use protocol::cluster::ApiVersionsRequest;
+use protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Request};
 
 /// What the answer to a request and its connection share. It lasts until the response is written.
 #[derive(Debug, Default)]

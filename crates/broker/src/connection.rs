@@ -33,10 +33,10 @@ use crate::apis::produce::{PendingProduce, append};
 use crate::apis::{Turn, answer};
 use crate::memory::Share;
 use crate::node::{Client, Node};
-use crate::protocol::api::{RequestHeader, respond};
-use crate::protocol::cluster::ApiVersionsRequest;
-use crate::protocol::produce::ProduceRequest;
-use crate::protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Wire};
+use protocol::api::{RequestHeader, respond};
+use protocol::cluster::ApiVersionsRequest;
+use protocol::produce::ProduceRequest;
+use protocol::{Api, DecodeError, ErrorCode, Frame, Reader, Wire};
 
 /// Bytes of the length prefix.
 const PREFIX_BYTES: usize = 4;

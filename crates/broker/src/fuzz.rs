@@ -26,7 +26,7 @@ pub(crate) mod tests;
 
 use bytes::Bytes;
 
-use crate::protocol::Api;
+use protocol::Api;
 use world::World;
 
 /// What is fuzzed.

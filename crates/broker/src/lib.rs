@@ -37,7 +37,6 @@ mod memory;
 mod node;
 mod offsets;
 mod producers;
-mod protocol;
 mod stats;
 mod topic_config;
 mod topics;

@@ -14,14 +14,11 @@
 //! else. Left out: records are not decoded on the way in, so a batch with a valid CRC and nonsense inside is
 //! stored as it came; only where a topic is compacted are their keys looked for.
 
-pub(crate) mod batch;
 pub(crate) mod compaction;
-pub(crate) mod compression;
 pub(crate) mod flusher;
 pub(crate) mod index;
 pub(crate) mod partition;
 pub(crate) mod read;
-pub(crate) mod records;
 pub(crate) mod recovery;
 pub(crate) mod retention;
 pub(crate) mod segment;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Buf, BufMut};
 
-use crate::log::batch::{BatchHeader, NO_PRODUCER};
+use protocol::batch::{BatchHeader, NO_PRODUCER};
 
 /// As many batches as a producer may have in flight while it is idempotent (`max.in.flight` ≤ 5).
 const REMEMBERED_BATCHES: usize = 5;

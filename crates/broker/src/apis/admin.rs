@@ -6,15 +6,15 @@ use tracing::info;
 
 use super::configs;
 use crate::node::{NODE_ID, Node};
-use crate::protocol::ErrorCode;
-use crate::protocol::admin::{
+use crate::topic_config::Overrides;
+use crate::topics::TopicError;
+use protocol::ErrorCode;
+use protocol::admin::{
     CreatableTopic, CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsResult,
     CreatePartitionsTopic, CreateTopicsRequest, CreateTopicsResponse, CreatedTopic,
     CreatedTopicConfig, DeleteTopicsRequest, DeleteTopicsResponse, DeletedTopic,
     PartitionAssignment,
 };
-use crate::topic_config::Overrides;
-use crate::topics::TopicError;
 
 type Refusal = (ErrorCode, String);
 

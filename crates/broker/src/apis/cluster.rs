@@ -3,16 +3,16 @@
 use tracing::warn;
 
 use super::once;
-use crate::log::batch::LEADER_EPOCH;
 use crate::node::{Client, NODE_ID, Node};
-use crate::protocol::cluster::{
+use crate::topic_config::Overrides;
+use crate::topics::{Topic, TopicError};
+use protocol::batch::LEADER_EPOCH;
+use protocol::cluster::{
     ApiVersion, ApiVersionsResponse, Coordinator, DescribeClusterBroker, DescribeClusterRequest,
     DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataBroker,
     MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
-use crate::protocol::{Api, ErrorCode};
-use crate::topic_config::Overrides;
-use crate::topics::{Topic, TopicError};
+use protocol::{Api, ErrorCode};
 
 /// What a coordinator may be asked for, as the protocol numbers it.
 const GROUP: i8 = 0;

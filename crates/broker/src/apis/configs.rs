@@ -4,15 +4,15 @@
 
 use super::once;
 use crate::node::{NODE_ID, Node};
-use crate::protocol::ErrorCode;
-use crate::protocol::configs::{
+use crate::topic_config::{ConfigError, Key, ListChange, Overrides, TopicConfig};
+use crate::topics::TopicError;
+use protocol::ErrorCode;
+use protocol::configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResponse, AlteredResource,
     ConfigOperation, DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
     DescribeConfigsResult, DescribedConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse, IncrementalResource,
 };
-use crate::topic_config::{ConfigError, Key, ListChange, Overrides, TopicConfig};
-use crate::topics::TopicError;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;

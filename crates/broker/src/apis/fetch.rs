@@ -18,8 +18,8 @@ use super::{Turn, once_each, partition_in_epoch};
 use crate::log::partition::{Partition, PartitionError, Watermarks};
 use crate::log::read::Oversize;
 use crate::node::Node;
-use crate::protocol::ErrorCode;
-use crate::protocol::fetch::{
+use protocol::ErrorCode;
+use protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
 

@@ -8,13 +8,13 @@ use super::once;
 use crate::groups::group::{Group, Phase};
 use crate::groups::member::Member;
 use crate::node::Node;
-use crate::protocol::ErrorCode;
-use crate::protocol::groups::{
+use protocol::ErrorCode;
+use protocol::groups::{
     DeleteGroupsRequest, DeleteGroupsResponse, DeletedGroup, DescribeGroupsRequest,
     DescribeGroupsResponse, DescribedGroup, DescribedMember, ListGroupsRequest, ListGroupsResponse,
     ListedGroup,
 };
-use crate::protocol::offsets::{
+use protocol::offsets::{
     OffsetDeletePartition, OffsetDeletePartitionResponse, OffsetDeleteRequest,
     OffsetDeleteResponse, OffsetDeleteTopic, OffsetDeleteTopicResponse,
 };

@@ -6,8 +6,8 @@ use crate::groups::group::{Caller, Sync};
 use crate::groups::member::{Join, Protocol};
 use crate::groups::reply::{JoinRefused, Joined, Synced};
 use crate::node::{Client, Node};
-use crate::protocol::ErrorCode;
-use crate::protocol::groups::{
+use protocol::ErrorCode;
+use protocol::groups::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupMember, JoinGroupProtocol, JoinGroupRequest,
     JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, LeavingMember, LeftMember,
     SyncGroupRequest, SyncGroupResponse,

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::{once_each, partition_in_epoch};
-use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::Node;
-use crate::protocol::ErrorCode;
-use crate::protocol::fetch::{
+use protocol::ErrorCode;
+use protocol::batch::LEADER_EPOCH;
+use protocol::fetch::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };

@@ -8,8 +8,8 @@ use super::{once, once_each};
 use crate::groups::group::Caller;
 use crate::node::{Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
-use crate::protocol::ErrorCode;
-use crate::protocol::offsets::{
+use protocol::ErrorCode;
+use protocol::offsets::{
     OffsetCommitPartition, OffsetCommitPartitionResponse, OffsetCommitRequest,
     OffsetCommitResponse, OffsetCommitTopicResponse, OffsetFetchGroup, OffsetFetchGroupResponse,
     OffsetFetchPartitionResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetFetchTopic,

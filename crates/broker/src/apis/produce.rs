@@ -6,11 +6,11 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error};
 
-use crate::log::batch::{BatchError, NewBatch};
 use crate::log::partition::{PartitionError, PendingAppend};
 use crate::node::Node;
-use crate::protocol::ErrorCode;
-use crate::protocol::produce::{
+use protocol::ErrorCode;
+use protocol::batch::{BatchError, NewBatch};
+use protocol::produce::{
     InitProducerIdRequest, InitProducerIdResponse, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, RecordError, TopicProduceResponse,
 };
@@ -109,30 +109,6 @@ fn append_batch(
     node.counters.records_in.add(records);
     node.counters.bytes_in.add(bytes);
     Ok(appended)
-}
-
-impl BatchError {
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::Length(_) | Self::Crc { .. } | Self::Magic(3..) => ErrorCode::CorruptMessage,
-            Self::Magic(_)
-            | Self::Truncated { .. }
-            | Self::TrailingBytes { .. }
-            | Self::Count { .. }
-            | Self::Attributes(..)
-            | Self::NoKey { .. }
-            | Self::Record(_)
-            | Self::Inflate(_) => ErrorCode::InvalidRecord,
-        }
-    }
-
-    /// The record that the batch is refused for; the others are sound, and a client may send them again.
-    fn record(&self) -> Option<usize> {
-        match self {
-            Self::NoKey { index } => Some(*index),
-            _ => None,
-        }
-    }
 }
 
 impl PendingProduce {

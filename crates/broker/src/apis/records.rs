@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::partition_in_epoch;
-use crate::log::batch::LEADER_EPOCH;
 use crate::log::partition::{Partition, PartitionError};
 use crate::node::{Node, wall_clock_ms};
-use crate::protocol::ErrorCode;
-use crate::protocol::admin::{
+use protocol::ErrorCode;
+use protocol::admin::{
     DeleteRecordsPartitionResponse, DeleteRecordsRequest, DeleteRecordsResponse,
     DeleteRecordsTopicResponse,
 };
-use crate::protocol::fetch::{
+use protocol::batch::LEADER_EPOCH;
+use protocol::fetch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderPartition, OffsetForLeaderTopicResponse,
 };

@@ -4,14 +4,14 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::input::Parsed;
 use super::world::{TABLE, TOPIC};
-use crate::log::batch::{BatchHeader, HEADER_BYTES, MAGIC, first_record_since, seal};
-use crate::log::compression::Compression;
-use crate::log::records::Records;
-use crate::protocol::fetch::{
+use protocol::batch::{BatchHeader, HEADER_BYTES, MAGIC, first_record_since, seal};
+use protocol::compression::Compression;
+use protocol::fetch::{
     FetchPartition, FetchRequest, FetchTopic, ListOffsetsPartition, ListOffsetsRequest,
     ListOffsetsTopic,
 };
-use crate::protocol::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use protocol::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use protocol::records::Records;
 
 /// A record with a key and a value.
 pub(crate) const RECORD: &[u8] = &[0x10, 0, 0, 0, 2, b'k', 2, b'v', 0];

@@ -13,7 +13,7 @@ use super::world::LONGEST_REBALANCE;
 use crate::groups::group::{Caller, Group, GroupPolicy, Phase, Sync};
 use crate::groups::member::{Join, Protocol, Ticket};
 use crate::groups::reply::Reply;
-use crate::protocol::ErrorCode;
+use protocol::ErrorCode;
 
 const MAX_STEPS: usize = 100;
 /// Deadlines that are due at one time: a rebalance that has no time ends, begins and ends again, without one

@@ -4,13 +4,11 @@ use std::any::Any;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::log::batch::{HEADER_BYTES, MAGIC, seal};
-use crate::protocol::api::for_each_request;
-use crate::protocol::{Api, DecodeError, Frame, Reader, Request, Shape, Wire};
+use protocol::batch::{HEADER_BYTES, MAGIC, seal};
+use protocol::for_each_request;
+use protocol::{Api, DecodeError, Frame, Reader, Request, Shape, Wire};
 #[allow(clippy::wildcard_imports, reason = "a request of every API is read")]
-use crate::protocol::{
-    admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*,
-};
+use protocol::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
 
 /// Requests of one input: enough to change something, look at it, and change it again.
 const MAX_REQUESTS: usize = 8;
@@ -48,24 +46,14 @@ impl Expected {
 impl Parsed {
     /// Adds a frame with a request of this API.
     pub(super) fn push<R: Request>(&mut self, version: i16, body: &R, is_silent: bool) {
-        let mut frame = Frame::new();
-        (R::API as i16).write(&mut frame, CLASSIC);
-        version.write(&mut frame, CLASSIC);
-        (self.expected.len() as i32).write(&mut frame, CLASSIC);
-        Some(String::from("m")).write(&mut frame, CLASSIC);
-        frame.put_no_tags(R::API.shape(version));
-        body.write(&mut frame, R::API.shape(version));
-        self.bytes.put(frame.finish());
+        let id = self.expected.len() as i32;
+        self.bytes.put(protocol::api::request(id, version, "m", body));
         self.expected.push(Expected { version, read: read_answer::<R>, is_silent });
     }
 }
 
 fn read_answer<R: Request>(reader: &mut Reader, version: i16) -> Result<(), DecodeError> {
-    let shape = R::API.shape(version);
-    if R::API != Api::ApiVersions {
-        reader.skip_tags(shape)?;
-    }
-    R::Response::read(reader, shape).map(drop)
+    protocol::api::read_response::<R>(reader, version).map(drop)
 }
 
 /// Reads requests of an API, until one cannot be read.

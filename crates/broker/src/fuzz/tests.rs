@@ -11,16 +11,14 @@ use rand::{Rng, SeedableRng};
 
 use super::input::{Parsed, written};
 use super::*;
-use crate::log::batch::{BatchHeader, HEADER_BYTES};
-use crate::log::compression::Compression;
 use crate::log::tests::Batch;
-use crate::protocol::Request;
-use crate::protocol::api::for_each_request;
-use crate::protocol::tests::Sample;
+use protocol::Request;
+use protocol::batch::{BatchHeader, HEADER_BYTES};
+use protocol::compression::Compression;
+use protocol::for_each_request;
+use protocol::sample::{Sample, Sampler};
 #[allow(clippy::wildcard_imports, reason = "a request of every API is sampled")]
-use crate::protocol::{
-    admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*,
-};
+use protocol::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
 
 /// Where `cargo xtask fuzz` wants what its fuzzers begin with.
 const DIR: &str = "OFFRAMP_FUZZ_DIR";
@@ -31,7 +29,7 @@ const SAMPLES: usize = 60;
 const SAMPLE_BYTES: usize = 300;
 
 /// What there is, by its name.
-pub(crate) const NAMES: &[&str] = &[
+const NAMES: &[&str] = &[
     world::TOPIC,
     world::TABLE,
     world::GROUP,
@@ -42,7 +40,7 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// What else means something here.
-pub(crate) const WORDS: &[&str] = &[
+const WORDS: &[&str] = &[
     world::PROTOCOL_TYPE,
     world::PROTOCOL,
     "1",
@@ -61,6 +59,10 @@ pub(crate) const WORDS: &[&str] = &[
     "min.cleanable.dirty.ratio",
     "Stable",
 ];
+
+fn sampler() -> Sampler {
+    Sampler::new(SEED, [NAMES, WORDS].concat(), batch::of(0, batch::RECORD))
+}
 
 fn corpus(target: Target) -> Vec<Vec<u8>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -141,11 +143,11 @@ fn seeds(target: Target) -> Vec<Vec<u8>> {
 
 /// Short requests, each behind the number of its version.
 fn samples<R: Request + Sample>() -> Vec<Vec<u8>> {
-    let mut random = SmallRng::seed_from_u64(SEED);
+    let mut sampler = sampler();
     let mut seeds = Vec::new();
     for (nth, version) in R::API.versions().enumerate() {
         let shape = R::API.shape(version);
-        let all = std::iter::repeat_with(|| written(&R::sample(&mut random, shape), shape));
+        let all = std::iter::repeat_with(|| written(&R::sample(&mut sampler, shape), shape));
         let short = all.take(20 * SAMPLES).filter(|body| body.len() <= SAMPLE_BYTES);
         seeds.extend(short.take(SAMPLES).map(|body| [&[nth as u8], &body[..]].concat()));
     }
@@ -185,16 +187,16 @@ fn groups() -> Vec<Vec<u8>> {
 
 /// Frames of every API, a few on each connection.
 fn connections() -> Vec<Vec<u8>> {
-    let mut random = SmallRng::seed_from_u64(SEED);
+    let mut sampler = sampler();
     let mut all = Vec::new();
     macro_rules! push {
         ($request:ident, $response:ident) => {
             let version = *$request::API.versions().end();
             let shape = $request::API.shape(version);
             let mut parsed = Parsed::default();
-            let mut sample = $request::sample(&mut random, shape);
+            let mut sample = $request::sample(&mut sampler, shape);
             while SAMPLE_BYTES < written(&sample, shape).len() {
-                sample = $request::sample(&mut random, shape);
+                sample = $request::sample(&mut sampler, shape);
             }
             parsed.push(version, &sample, false);
             all.push(parsed.bytes);

@@ -20,15 +20,15 @@ use crate::connection;
 use crate::groups::group::{Caller, Sync};
 use crate::groups::member::{Join, Protocol};
 use crate::groups::reply::Joined;
-use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch};
-use crate::log::compression::Compression;
 use crate::log::flusher::{Durable, Flush, FlusherThread};
 use crate::log::partition::{Partition, Watermarks};
 use crate::log::read::Oversize;
-use crate::log::records::Records;
 use crate::node::{Client, Node, wall_clock_ms};
 use crate::offsets::{Committed, GroupOffsets};
 use crate::topic_config::{Cleanup, Overrides};
+use protocol::batch::{BatchHeader, HEADER_BYTES, NewBatch};
+use protocol::compression::Compression;
+use protocol::records::Records;
 
 /// A topic of two partitions, with a full segment in the first, and one to append to.
 pub(super) const TOPIC: &str = "t";
@@ -341,7 +341,7 @@ fn table(partition: &Partition) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let records = Records::new(&inflated, header.record_count).map_while(Result::ok);
         for record in records.take_while(|record| header.offset_of(record).is_some()) {
             match record.key {
-                Some(key) if record.is_tombstone => drop(table.remove(key)),
+                Some(key) if record.value.is_none() => drop(table.remove(key)),
                 Some(key) => drop(table.insert(key.to_vec(), record.bytes.to_vec())),
                 None => {}
             }

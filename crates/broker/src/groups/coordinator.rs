@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::group::{Caller, Group, GroupPolicy, Sync};
 use super::member::{Join, Ticket};
 use super::reply::{JoinRefused, Joined, Reply, Synced};
-use crate::protocol::ErrorCode;
+use protocol::ErrorCode;
 
 #[derive(Debug)]
 pub(crate) struct Coordinator {

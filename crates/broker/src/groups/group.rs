@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::member::{Join, Member, Ticket, select_protocol};
 use super::reply::{JoinRefused, Joined, Reply, Synced};
-use crate::protocol::ErrorCode;
+use protocol::ErrorCode;
 
 /// Longest session a member may ask for: what Apache Kafka allows.
 pub(crate) const MAX_SESSION: Duration = Duration::from_mins(30);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::member::Ticket;
-use crate::protocol::ErrorCode;
+use protocol::ErrorCode;
 
 /// What a member learns when the group has formed.
 #[derive(Debug, Clone, PartialEq, Eq)]

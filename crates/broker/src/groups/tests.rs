@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::group::{Caller, Group, GroupPolicy, Phase, Sync};
 use super::member::{Join, Protocol, Ticket};
 use super::reply::{Joined, Reply};
-use crate::protocol::ErrorCode;
+use protocol::ErrorCode;
 
 const DELAY: Duration = Duration::from_millis(200);
 const SESSION: Duration = Duration::from_secs(10);

@@ -21,13 +21,13 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::batch::{BatchHeader, HEADER_BYTES, rewritten};
-use super::compression::Compression;
 use super::index::SparseIndex;
-use super::records::{Record, Records};
 use super::recovery::{Place, read_batch};
 use super::retention::is_older;
 use super::segment::{Extent, Seal, Sealed, SegmentName, newest_ms, seal_path, write_seal};
+use protocol::batch::{BatchHeader, HEADER_BYTES, rewritten};
+use protocol::compression::Compression;
+use protocol::records::{Record, Records};
 
 /// Bytes that are read or written at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -111,7 +111,7 @@ impl Rule<'_> {
     fn keeps(&self, offset: i64, record: &Record<'_>) -> bool {
         let Some(key) = record.key.filter(|_| offset != self.last_offset) else { return true };
         let is_newest = self.newest.newest(key).is_none_or(|newest| newest <= offset);
-        let is_due = record.is_tombstone && offset < self.clean_offset && self.tombstones_may_go;
+        let is_due = record.value.is_none() && offset < self.clean_offset && self.tombstones_may_go;
         is_newest && !is_due
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut};
 
-use super::batch::BatchHeader;
+use protocol::batch::BatchHeader;
 
 /// Log bytes between two entries.
 pub(crate) const INTERVAL_BYTES: u32 = 32 * 1024;

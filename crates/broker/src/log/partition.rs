@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
-use super::batch::NewBatch;
 use super::flusher::{Durable, Flush, Flusher};
 use super::read::{Oversize, Read, ReadPlan, Target};
 use super::recovery::{OpenError, Trust};
 use super::store::{AppendError, Appended, Log, LogConfig};
+use protocol::batch::NewBatch;
 
 /// Pause between two attempts to open a failed log again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);

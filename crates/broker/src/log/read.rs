@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::batch::{BatchHeader, HEADER_BYTES, first_record_since};
 use super::index::SparseIndex;
 use super::segment::{Extent, Seal};
+use protocol::batch::{BatchHeader, HEADER_BYTES, first_record_since};
 
 /// Bytes read at a time while walking over headers.
 const HEADER_CHUNK_BYTES: usize = 8 * 1024;

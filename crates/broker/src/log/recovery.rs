@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::batch::{BatchHeader, HEADER_BYTES, LEADER_EPOCH};
 use super::index::SparseIndex;
 use super::segment::{
     Active, COMPACTED, Extent, START, Seal, Sealed, SegmentName, read_offset, remove_unfinished,
@@ -20,6 +19,7 @@ use super::segment::{
 };
 use crate::files::{remove_if_there, sync_dir};
 use crate::producers::Producers;
+use protocol::batch::{BatchHeader, HEADER_BYTES, LEADER_EPOCH};
 
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]

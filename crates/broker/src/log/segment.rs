@@ -18,10 +18,10 @@ use std::time::UNIX_EPOCH;
 
 use bytes::{Buf, BufMut};
 
-use super::batch::{BatchHeader, NewBatch};
 use super::index::SparseIndex;
 use crate::files;
 use crate::producers::Producers;
+use protocol::batch::{BatchHeader, NewBatch};
 
 /// File with the first offset that counts, where it is not a segment's first.
 pub(crate) const START: &str = "start";

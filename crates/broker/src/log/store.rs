@@ -9,7 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch::NewBatch;
 use super::compaction::{Compaction, CompactionBounds, Replacement};
 use super::read::{ReadPlan, Source, Target};
 use super::recovery::{OpenError, Recovered, Trust, recover};
@@ -20,6 +19,7 @@ use super::segment::{
 use crate::files::sync_dir;
 use crate::producers::{Producers, SequenceError, Verdict};
 use crate::topic_config::TopicConfig;
+use protocol::batch::NewBatch;
 
 /// How a log is kept.
 #[derive(Debug, Clone, Copy)]

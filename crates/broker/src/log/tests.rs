@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 
-use super::batch::{BatchHeader, NewBatch, seal};
 use super::compaction::CompactionBounds;
 use super::flusher::{Durable, Flush, Flusher};
 use super::partition::{Partition, PartitionError, PendingAppend, Watermarks};
@@ -16,8 +15,10 @@ use super::read::{Oversize, Read, Target};
 use super::recovery::{OpenError, Trust};
 use super::segment::{SegmentName, seal_path};
 use super::store::{Log, LogConfig};
-use crate::protocol::ErrorCode;
 use crate::topic_config::{Cleanup, TopicConfig};
+use protocol::batch::{BatchHeader, LEADER_EPOCH, NewBatch};
+use protocol::compression::Compression;
+use protocol::{BatchWriter, ErrorCode, Sequence};
 
 /// A batch in the making.
 #[derive(Debug, Clone)]
@@ -54,47 +55,18 @@ impl Batch {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut records = Vec::new();
-        for (delta, (key, value)) in self.pairs.iter().enumerate() {
-            let mut record = vec![0];
-            put_varint(&mut record, delta as i64);
-            put_varint(&mut record, delta as i64);
-            for text in [key, value] {
-                put_varint(&mut record, text.as_ref().map_or(-1, |text| text.len() as i64));
-                record.put_slice(text.as_deref().unwrap_or_default().as_bytes());
-            }
-            put_varint(&mut record, 0);
-            put_varint(&mut records, record.len() as i64);
-            records.put_slice(&record);
+        let mut writer = BatchWriter::new();
+        for (at, (key, value)) in (self.timestamp..).zip(&self.pairs) {
+            let [key, value] = [key, value].map(|text| text.as_deref().map(str::as_bytes));
+            writer.push(at, key, value, [].into_iter());
         }
-        let last_delta = self.pairs.len() as i32 - 1;
-        let mut bytes = Vec::new();
-        bytes.put_i64(self.base_offset);
-        bytes.put_i32(49 + records.len() as i32);
-        bytes.put_i32(0);
-        bytes.put_u8(2);
-        bytes.put_u32(0);
-        bytes.put_i16(0);
-        bytes.put_i32(last_delta);
-        bytes.put_i64(self.timestamp);
-        bytes.put_i64(self.timestamp + i64::from(last_delta));
-        bytes.put_i64(self.producer.0);
-        bytes.put_i16(self.producer.1);
-        bytes.put_i32(self.producer.2);
-        bytes.put_i32(last_delta + 1);
-        bytes.put_slice(&records);
-        seal(&mut bytes);
+        let (producer_id, producer_epoch, base_sequence) = self.producer;
+        let sequence = Sequence { producer_id, producer_epoch, base_sequence };
+        let mut bytes = writer.finish(sequence, Compression::None).unwrap().to_vec();
+        (&mut bytes[..8]).put_i64(self.base_offset);
+        (&mut bytes[12..16]).put_i32(LEADER_EPOCH);
         bytes
     }
-}
-
-fn put_varint(buffer: &mut Vec<u8>, value: i64) {
-    let mut value = ((value << 1) ^ (value >> 63)) as u64;
-    while value >= 0x80 {
-        buffer.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    buffer.push(value as u8);
 }
 
 /// Segments that a few batches fill.

@@ -10,17 +10,17 @@ use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::log::batch::{BatchHeader, HEADER_BYTES, NewBatch, seal};
 use crate::log::compaction::CompactionBounds;
-use crate::log::compression::Compression;
 use crate::log::flusher::{Durable, Flush, Flusher};
 use crate::log::partition::Partition;
 use crate::log::read::Oversize;
-use crate::log::records::Records;
 use crate::log::segment::segment_names;
 use crate::log::store::LogConfig;
 use crate::log::tests::Batch;
 use crate::topic_config::{Cleanup, TopicConfig};
+use protocol::batch::{BatchHeader, HEADER_BYTES, NewBatch, seal};
+use protocol::compression::Compression;
+use protocol::records::Records;
 
 const BOUNDS: CompactionBounds = CompactionBounds { keys: 1000, inflated_bytes: 1 << 20 };
 
@@ -84,7 +84,7 @@ fn consume(partition: &Partition, mut offset: i64) -> Vec<(i64, String, bool)> {
                 let at = header.base_offset + record.offset_delta;
                 let key = String::from_utf8(record.key.unwrap_or_default().to_vec()).unwrap();
                 if from <= at {
-                    seen.push((at, key, !record.is_tombstone));
+                    seen.push((at, key, record.value.is_some()));
                 }
             }
             offset = header.next_offset();

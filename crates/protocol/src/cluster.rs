@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 /// Stands for "not asked for" in the bit sets of allowed operations.
-pub(crate) const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
+pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
 messages! {
     /// Asks which APIs and versions are spoken. Always a connection's first request.

@@ -30,27 +30,27 @@ macro_rules! messages {
     )*) => {$(
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
-        #[allow(clippy::struct_field_names, reason = "these are the protocol's names")]
-        pub(crate) struct $name {
-            $($(#[$field_meta])* pub(crate) $field: $type,)*
+        #[allow(clippy::struct_field_names, missing_docs, reason = "these are the protocol's names")]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $($field: $crate::protocol::schema::default_of!($type $(, $default)?),)* }
+                Self { $($field: $crate::schema::default_of!($type $(, $default)?),)* }
             }
         }
 
-        impl $crate::protocol::Wire for $name {
+        impl $crate::Wire for $name {
             #[allow(unused_mut, reason = "a message may have no fields")]
             fn read(
-                reader: &mut $crate::protocol::Reader,
-                shape: $crate::protocol::Shape,
-            ) -> Result<Self, $crate::protocol::DecodeError> {
+                reader: &mut $crate::Reader,
+                shape: $crate::Shape,
+            ) -> Result<Self, $crate::DecodeError> {
                 let mut message = Self::default();
                 $(
                     if ($present).contains(&shape.version) {
-                        message.$field = $crate::protocol::schema::read_field!(
+                        message.$field = $crate::schema::read_field!(
                             reader, shape $(, $nullable)?
                         )?;
                     }
@@ -61,12 +61,12 @@ macro_rules! messages {
 
             fn write(
                 &self,
-                frame: &mut $crate::protocol::Frame,
-                shape: $crate::protocol::Shape,
+                frame: &mut $crate::Frame,
+                shape: $crate::Shape,
             ) {
                 $(
                     if ($present).contains(&shape.version) {
-                        $crate::protocol::schema::write_field!(
+                        $crate::schema::write_field!(
                             self.$field, frame, shape $(, $nullable)?
                         );
                     }
@@ -75,17 +75,16 @@ macro_rules! messages {
             }
         }
 
-        #[cfg(test)]
-        impl $crate::protocol::tests::Sample for $name {
+        impl $crate::sample::Sample for $name {
             #[allow(unused_mut, unused_variables, reason = "a message may have no fields")]
             fn sample(
-                random: &mut impl rand::Rng,
-                shape: $crate::protocol::Shape,
+                sampler: &mut $crate::sample::Sampler,
+                shape: $crate::Shape,
             ) -> Self {
                 let mut message = Self::default();
                 $(
                     if ($present).contains(&shape.version) {
-                        message.$field = $crate::protocol::tests::Sample::sample(random, shape);
+                        message.$field = $crate::sample::Sample::sample(sampler, shape);
                         $(
                             if !($nullable).contains(&shape.version) {
                                 message.$field.get_or_insert_default();
@@ -110,23 +109,19 @@ macro_rules! default_of {
 
 macro_rules! read_field {
     ($reader:ident, $shape:ident) => {
-        $crate::protocol::Wire::read($reader, $shape)
+        $crate::Wire::read($reader, $shape)
     };
     ($reader:ident, $shape:ident, $nullable:expr) => {
-        $crate::protocol::primitives::read_null_from(
-            ($nullable).contains(&$shape.version),
-            $reader,
-            $shape,
-        )
+        $crate::primitives::read_null_from(($nullable).contains(&$shape.version), $reader, $shape)
     };
 }
 
 macro_rules! write_field {
     ($field:expr, $frame:ident, $shape:ident) => {
-        $crate::protocol::Wire::write(&$field, $frame, $shape)
+        $crate::Wire::write(&$field, $frame, $shape)
     };
     ($field:expr, $frame:ident, $shape:ident, $nullable:expr) => {
-        $crate::protocol::primitives::write_null_from(
+        $crate::primitives::write_null_from(
             $field.as_ref(),
             ($nullable).contains(&$shape.version),
             $frame,

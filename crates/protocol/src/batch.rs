@@ -11,15 +11,17 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::compression::{Compression, InflateError};
-use super::records::{MalformedRecord, Record, Records};
+use crate::ErrorCode;
+use crate::compression::{Compression, InflateError};
+use crate::records::{MalformedRecord, Record, Records};
 
 /// Bytes before the records.
-pub(crate) const HEADER_BYTES: usize = 61;
+pub const HEADER_BYTES: usize = 61;
 /// Bytes that `batch_length` does not count.
 const LENGTH_END: usize = 12;
 const CRC_END: usize = 21;
-pub(crate) const MAGIC: u8 = 2;
+/// The version of the format.
+pub const MAGIC: u8 = 2;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
@@ -27,14 +29,15 @@ const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 
 /// The epoch of every batch's leader: a single node is always the first and only leader.
-pub(crate) const LEADER_EPOCH: i32 = 0;
+pub const LEADER_EPOCH: i32 = 0;
 
 /// A producer id that marks a batch as not idempotent.
-pub(crate) const NO_PRODUCER: i64 = -1;
+pub const NO_PRODUCER: i64 = -1;
 
 /// Why a batch is not one.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BatchError {
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum BatchError {
     #[error("the batch ends after {actual} bytes; it should have {expected}")]
     Truncated { expected: usize, actual: usize },
     #[error("{actual} bytes came as one batch of {expected}: one batch per partition is allowed")]
@@ -57,27 +60,63 @@ pub(crate) enum BatchError {
     Inflate(#[from] InflateError),
 }
 
+impl BatchError {
+    /// What its producer is told.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Length(_) | Self::Crc { .. } | Self::Magic(3..) => ErrorCode::CorruptMessage,
+            Self::Magic(_)
+            | Self::Truncated { .. }
+            | Self::TrailingBytes { .. }
+            | Self::Count { .. }
+            | Self::Attributes(..)
+            | Self::NoKey { .. }
+            | Self::Record(_)
+            | Self::Inflate(_) => ErrorCode::InvalidRecord,
+        }
+    }
+
+    /// The record that the batch is refused for; the others are sound, and a client may send them again.
+    pub fn record(&self) -> Option<usize> {
+        match self {
+            Self::NoKey { index } => Some(*index),
+            _ => None,
+        }
+    }
+}
+
 /// What a batch says about itself, without its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BatchHeader {
-    pub(crate) base_offset: i64,
+pub struct BatchHeader {
+    /// The offset of its first record.
+    pub base_offset: i64,
     /// Bytes of the whole batch.
-    pub(crate) size: usize,
-    pub(crate) leader_epoch: i32,
-    pub(crate) crc: u32,
-    pub(crate) attributes: i16,
-    pub(crate) last_offset_delta: i32,
-    pub(crate) base_timestamp: i64,
-    pub(crate) max_timestamp: i64,
-    pub(crate) producer_id: i64,
-    pub(crate) producer_epoch: i16,
-    pub(crate) base_sequence: i32,
-    pub(crate) record_count: i32,
+    pub size: usize,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: i32,
+    /// Over all that follows it.
+    pub crc: u32,
+    /// Compression, kind of timestamp, and whether it belongs to a transaction.
+    pub attributes: i16,
+    /// How far its last record stands after its first.
+    pub last_offset_delta: i32,
+    /// The first record's, in milliseconds since the epoch.
+    pub base_timestamp: i64,
+    /// The latest of its records'.
+    pub max_timestamp: i64,
+    /// -1 where the producer is not idempotent.
+    pub producer_id: i64,
+    /// Of the producer with this id.
+    pub producer_epoch: i16,
+    /// The first record's place in what the producer sent.
+    pub base_sequence: i32,
+    /// How many records there are.
+    pub record_count: i32,
 }
 
 impl BatchHeader {
     /// Reads the header at the start of `bytes`, which may hold less than the whole batch or more.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let truncated = BatchError::Truncated { expected: HEADER_BYTES, actual: bytes.len() };
         let mut header = bytes.get(..HEADER_BYTES).ok_or(truncated)?;
         let base_offset = header.get_i64();
@@ -107,32 +146,39 @@ impl BatchHeader {
         })
     }
 
+    /// Whether its records are not a producer's but tell where transactions end.
+    pub fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
     /// The offset after the batch's last.
-    pub(crate) fn next_offset(&self) -> i64 {
+    pub fn next_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta) + 1
     }
 
-    pub(crate) fn compression_code(&self) -> i16 {
+    /// How its records are compressed; see [`Compression::of`].
+    pub fn compression_code(&self) -> i16 {
         self.attributes & COMPRESSION_MASK
     }
 
-    pub(crate) fn is_compressed(&self) -> bool {
+    /// Whether its records are compressed.
+    pub fn is_compressed(&self) -> bool {
         self.compression_code() != 0
     }
 
     /// The offset of one of the batch's records; None where it would not be in the batch.
-    pub(crate) fn offset_of(&self, record: &Record<'_>) -> Option<i64> {
+    pub fn offset_of(&self, record: &Record<'_>) -> Option<i64> {
         let is_within = (0..=i64::from(self.last_offset_delta)).contains(&record.offset_delta);
         is_within.then(|| self.base_offset + record.offset_delta)
     }
 
     /// The timestamp of one of the batch's records; None where there is no such time.
-    pub(crate) fn timestamp_of(&self, record: &Record<'_>) -> Option<i64> {
+    pub fn timestamp_of(&self, record: &Record<'_>) -> Option<i64> {
         self.base_timestamp.checked_add(record.timestamp_delta)
     }
 
     /// Compares the checksum with the bytes of the whole batch.
-    pub(crate) fn verify(&self, batch: &[u8]) -> Result<(), BatchError> {
+    pub fn verify(&self, batch: &[u8]) -> Result<(), BatchError> {
         let actual = crc32c::crc32c(&batch[CRC_END..]);
         if actual == self.crc {
             Ok(())
@@ -144,8 +190,9 @@ impl BatchHeader {
 
 /// A batch that came from a producer and may be appended.
 #[derive(Debug)]
-pub(crate) struct NewBatch {
-    pub(crate) header: BatchHeader,
+pub struct NewBatch {
+    /// What it says about itself.
+    pub header: BatchHeader,
     bytes: BytesMut,
 }
 
@@ -153,7 +200,7 @@ impl NewBatch {
     /// Checks all that can be checked without looking at single records.
     ///
     /// The bytes are taken over without a copy where nothing else of their frame is in use.
-    pub(crate) fn check(bytes: Bytes) -> Result<Self, BatchError> {
+    pub fn check(bytes: Bytes) -> Result<Self, BatchError> {
         let header = BatchHeader::parse(&bytes)?;
         let (expected, actual) = (header.size, bytes.len());
         if actual < expected {
@@ -182,7 +229,7 @@ impl NewBatch {
     }
 
     /// Checks that every record has a key, looking at up to `bound` bytes of decompressed records.
-    pub(crate) fn check_keys(&self, bound: usize) -> Result<(), BatchError> {
+    pub fn check_keys(&self, bound: usize) -> Result<(), BatchError> {
         let compression = Compression::of(&self.header).expect("unknown ones were refused");
         let records = compression.inflate(&self.bytes[HEADER_BYTES..], bound)?;
         for (index, record) in Records::new(&records, self.header.record_count).enumerate() {
@@ -194,20 +241,21 @@ impl NewBatch {
     }
 
     /// Gives the batch its place in the log.
-    pub(crate) fn assign(&mut self, base_offset: i64) {
+    pub fn assign(&mut self, base_offset: i64) {
         self.header.base_offset = base_offset;
         (&mut self.bytes[..8]).put_i64(base_offset);
         (&mut self.bytes[12..16]).put_i32(LEADER_EPOCH);
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The whole of it.
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 /// A batch with fewer records: the same offsets, sequences and producer, `records` in the place of what was
 /// there. They are compressed as the batch says.
-pub(crate) fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp: i64) -> Vec<u8> {
+pub fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp: i64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + records.len());
     bytes.put_slice(&batch[..HEADER_BYTES]);
     bytes.put_slice(records);
@@ -218,7 +266,7 @@ pub(crate) fn rewritten(batch: &[u8], records: &[u8], count: i32, max_timestamp:
 }
 
 /// Makes a batch's length and checksum right.
-pub(crate) fn seal(batch: &mut [u8]) {
+pub fn seal(batch: &mut [u8]) {
     let length = (batch.len() - LENGTH_END) as i32;
     (&mut batch[8..12]).put_i32(length);
     let crc = crc32c::crc32c(&batch[CRC_END..]);
@@ -228,7 +276,7 @@ pub(crate) fn seal(batch: &mut [u8]) {
 /// The first record of an uncompressed batch that is not older than `timestamp`: its offset and timestamp.
 ///
 /// None where the records cannot be read: they are the producer's, and nobody has checked them.
-pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
+pub fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i64)> {
     let header = BatchHeader::parse(batch).ok()?;
     for record in Records::new(batch.get(HEADER_BYTES..header.size)?, header.record_count) {
         let record = record.ok()?;
@@ -243,10 +291,10 @@ pub(crate) fn first_record_since(batch: &[u8], timestamp: i64) -> Option<(i64, i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::tests::Batch;
+    use crate::test_batch::of;
 
     fn check(edit: impl FnOnce(&mut Vec<u8>)) -> Result<NewBatch, BatchError> {
-        let mut bytes = Batch::of(&["a", "b", "c"]).bytes();
+        let mut bytes = of(&["a", "b", "c"], 0);
         edit(&mut bytes);
         NewBatch::check(bytes.into())
     }
@@ -262,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_flipped_byte_the_checksum_covers_is_noticed() {
-        for position in CRC_END..Batch::of(&["a", "b", "c"]).bytes().len() {
+        for position in CRC_END..of(&["a", "b", "c"], 0).len() {
             let error = check(|bytes| bytes[position] ^= 0x40).unwrap_err();
             assert!(matches!(error, BatchError::Crc { .. }), "{position}: {error}");
         }
@@ -298,9 +346,11 @@ mod tests {
 
     #[test]
     fn a_record_is_found_by_its_time() {
-        let bytes = Batch::of(&["a", "b", "c"]).at(1000).based(10).bytes();
-        assert_eq!(first_record_since(&bytes, 0), Some((10, 1000)));
-        assert_eq!(first_record_since(&bytes, 1002), Some((12, 1002)));
-        assert_eq!(first_record_since(&bytes, 1003), None);
+        let mut batch = NewBatch::check(of(&["a", "b", "c"], 1000).into()).unwrap();
+        batch.assign(10);
+        let bytes = batch.bytes();
+        assert_eq!(first_record_since(bytes, 0), Some((10, 1000)));
+        assert_eq!(first_record_since(bytes, 1002), Some((12, 1002)));
+        assert_eq!(first_record_since(bytes, 1003), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 messages! {
     struct CreateTopicsRequest {

@@ -19,7 +19,8 @@ const BORROW_FROM: usize = 4096;
 
 /// Why a frame could not be decoded. The peer is not told: its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DecodeError {
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum DecodeError {
     #[error("the frame ends {missing} bytes early")]
     Truncated { missing: usize },
     #[error("length {length} is negative, and this field cannot be null")]
@@ -36,37 +37,46 @@ pub(crate) enum DecodeError {
 
 /// How a message looks on the wire: its version, and whether that version is flexible.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    pub(crate) version: i16,
-    pub(crate) flexible: bool,
+pub struct Shape {
+    /// Of the API.
+    pub version: i16,
+    /// Whether lengths are varints and structs end with tagged fields.
+    pub flexible: bool,
 }
 
 /// What can be read from and written to a frame.
-pub(crate) trait Wire: Sized {
+pub trait Wire: Sized {
+    /// Takes it off a frame.
     fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError>;
+    /// Appends it to a frame.
     fn write(&self, frame: &mut Frame, shape: Shape);
 }
 
 /// What has a length, and so can be null: strings, byte strings and arrays.
-pub(crate) trait Nullable: Sized + Default {
+pub trait Nullable: Sized + Default {
+    /// Takes it off a frame, or that there is none.
     fn read_nullable(reader: &mut Reader, shape: Shape) -> Result<Option<Self>, DecodeError>;
+    /// Appends it to a frame.
     fn write_some(&self, frame: &mut Frame, shape: Shape);
+    /// Appends that there is none.
     fn write_null(frame: &mut Frame, shape: Shape);
 }
 
 /// Reads a frame from its start. Byte strings are slices of the frame, not copies.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     bytes: Bytes,
     elements_left: u32,
 }
 
 impl Reader {
-    pub(crate) fn new(bytes: Bytes) -> Self {
+    /// `bytes` are a frame without its length.
+    pub fn new(bytes: Bytes) -> Self {
         Self { bytes, elements_left: MAX_ELEMENTS }
     }
 
-    pub(crate) fn remaining(&self) -> usize {
+    /// Bytes that have not been read.
+    pub fn remaining(&self) -> usize {
         self.bytes.len()
     }
 
@@ -119,7 +129,7 @@ impl Reader {
     }
 
     /// Skips the tagged fields that end a flexible struct.
-    pub(crate) fn skip_tags(&mut self, shape: Shape) -> Result<(), DecodeError> {
+    pub fn skip_tags(&mut self, shape: Shape) -> Result<(), DecodeError> {
         if !shape.flexible {
             return Ok(());
         }
@@ -138,21 +148,29 @@ const CLASSIC: Shape = Shape { version: 0, flexible: false };
 ///
 /// Large byte strings (fetched records) stay in their own buffers and go out with a vectored write.
 #[derive(Debug)]
-pub(crate) struct Frame {
+pub struct Frame {
     closed: VecDeque<Bytes>,
     head: Option<BytesMut>,
     open: BytesMut,
 }
 
+impl Default for Frame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Frame {
-    pub(crate) fn new() -> Self {
+    /// An empty one.
+    pub fn new() -> Self {
         let mut open = BytesMut::with_capacity(256);
         open.put_i32(0);
         Self { closed: VecDeque::new(), head: None, open }
     }
 
     /// Ends the frame: nothing may be written after this, and reading it as a [`Buf`] may begin.
-    pub(crate) fn finish(mut self) -> Self {
+    #[must_use]
+    pub fn finish(mut self) -> Self {
         let written = self.open.len() + self.head.as_ref().map_or(0, BytesMut::len);
         let length = written + self.closed.iter().map(Bytes::len).sum::<usize>() - 4;
         let mut first = self.head.take().unwrap_or_else(|| self.open.split());
@@ -189,7 +207,7 @@ impl Frame {
     }
 
     /// Ends a flexible struct: no tagged fields follow.
-    pub(crate) fn put_no_tags(&mut self, shape: Shape) {
+    pub fn put_no_tags(&mut self, shape: Shape) {
         if shape.flexible {
             self.open.put_u8(0);
         }

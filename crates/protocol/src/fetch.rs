@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 messages! {
     /// Asks for records, per topic and partition, and says how long to wait for some to arrive.

@@ -14,22 +14,30 @@
 //! null) and each struct ends with tagged fields. This broker skips the tagged fields it is sent and sends
 //! none: old clients are known to misread them.
 
-pub(crate) mod api;
-pub(crate) mod error_code;
-pub(crate) mod primitives;
-pub(crate) mod schema;
+pub mod api;
+pub mod batch;
+pub mod compression;
+mod error_code;
+mod primitives;
+pub mod records;
+pub mod sample;
+mod schema;
 
-pub(crate) mod admin;
-pub(crate) mod cluster;
-pub(crate) mod configs;
-pub(crate) mod fetch;
-pub(crate) mod groups;
-pub(crate) mod offsets;
-pub(crate) mod produce;
+pub mod admin;
+pub mod cluster;
+pub mod configs;
+pub mod fetch;
+pub mod groups;
+pub mod offsets;
+pub mod produce;
+mod writer;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod test_batch;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use api::{Api, Request};
-pub(crate) use error_code::ErrorCode;
-pub(crate) use primitives::{DecodeError, Frame, Reader, Shape, Wire};
+pub use api::{Api, Request};
+pub use error_code::ErrorCode;
+pub use primitives::{DecodeError, Frame, Nullable, Reader, Shape, Wire};
+pub use writer::{BatchWriter, Sequence};

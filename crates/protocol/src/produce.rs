@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 messages! {
     /// Records to append, per topic and partition.

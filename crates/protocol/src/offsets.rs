@@ -1,7 +1,7 @@
 //! Committed offsets: `OffsetCommit`, `OffsetFetch` and `OffsetDelete`.
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 messages! {
     struct OffsetCommitRequest {

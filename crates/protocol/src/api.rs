@@ -4,16 +4,18 @@
 
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Frame, Reader, Shape, Wire};
 #[allow(
     clippy::wildcard_imports,
     reason = "the table below names every message of every family"
 )]
 use super::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
+use crate::{DecodeError, Frame, Reader, Shape, Wire};
 
 /// A request message: it knows its API and the message that answers it.
-pub(crate) trait Request: Wire {
+pub trait Request: Wire {
+    /// What it asks for.
     const API: Api;
+    /// What answers it.
     type Response: Wire;
 }
 
@@ -23,15 +25,17 @@ macro_rules! apis {
         /// An API by its name in the protocol.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[repr(i16)]
-        #[expect(clippy::enum_variant_names, reason = "these are the protocol's names")]
-        pub(crate) enum Api {
+        #[allow(missing_docs, reason = "these are the protocol's names")]
+        pub enum Api {
             $($api = $key,)*
         }
 
         impl Api {
-            pub(crate) const ALL: &[Self] = &[$(Self::$api,)*];
+            /// All that are spoken.
+            pub const ALL: &[Self] = &[$(Self::$api,)*];
 
-            pub(crate) fn from_key(key: i16) -> Option<Self> {
+            /// The API with this key.
+            pub fn from_key(key: i16) -> Option<Self> {
                 match key {
                     $($key => Some(Self::$api),)*
                     _ => None,
@@ -39,13 +43,14 @@ macro_rules! apis {
             }
 
             /// The versions advertised, all of which are served.
-            pub(crate) fn versions(self) -> RangeInclusive<i16> {
+            pub fn versions(self) -> RangeInclusive<i16> {
                 match self {
                     $(Self::$api => $versions,)*
                 }
             }
 
-            pub(crate) fn shape(self, version: i16) -> Shape {
+            /// How its messages look in a version.
+            pub fn shape(self, version: i16) -> Shape {
                 let flexible_from = match self {
                     $(Self::$api => $flexible,)*
                 };
@@ -61,11 +66,11 @@ macro_rules! apis {
         )*
 
         /// Calls `$check!` once with every request type.
-        #[cfg(any(fuzzing, test))]
+        #[macro_export]
         macro_rules! for_each_request {
             ($check:ident) => { $($check!($request, $response);)* };
         }
-        #[cfg(any(fuzzing, test))]
+        #[cfg(test)]
         pub(crate) use for_each_request;
     };
 }
@@ -103,18 +108,21 @@ apis! {
 
 /// What precedes every request's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RequestHeader {
+pub struct RequestHeader {
     /// `Err` holds a key this broker does not speak; what follows such a header cannot be read.
-    pub(crate) api: Result<Api, i16>,
-    pub(crate) version: i16,
-    pub(crate) correlation_id: i32,
-    pub(crate) client_id: Option<String>,
+    pub api: Result<Api, i16>,
+    /// Of the API.
+    pub version: i16,
+    /// Comes back with the response.
+    pub correlation_id: i32,
+    /// What the client calls itself.
+    pub client_id: Option<String>,
 }
 
 impl RequestHeader {
     /// Reads the header. The client id keeps its classic encoding in all versions, and the tagged fields of a
     /// flexible version's header are left out where the version is unknown, since its shape is unknown too.
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
+    pub fn read(reader: &mut Reader) -> Result<Self, DecodeError> {
         let classic = Shape { version: 0, flexible: false };
         let key = i16::read(reader, classic)?;
         let version = i16::read(reader, classic)?;
@@ -129,16 +137,41 @@ impl RequestHeader {
     }
 
     /// The API, if both it and the version asked for are spoken.
-    pub(crate) fn served(&self) -> Option<Api> {
+    pub fn served(&self) -> Option<Api> {
         self.api.ok().filter(|api| api.versions().contains(&self.version))
     }
+}
+
+/// Writes a request with its header.
+pub fn request<R: Request>(correlation_id: i32, version: i16, client_id: &str, body: &R) -> Frame {
+    let mut frame = Frame::new();
+    let (classic, shape) = (Shape { version: 0, flexible: false }, R::API.shape(version));
+    (R::API as i16).write(&mut frame, classic);
+    version.write(&mut frame, classic);
+    correlation_id.write(&mut frame, classic);
+    Some(client_id.to_owned()).write(&mut frame, classic);
+    frame.put_no_tags(shape);
+    body.write(&mut frame, shape);
+    frame.finish()
+}
+
+/// Reads what follows the correlation id in a response.
+pub fn read_response<R: Request>(
+    reader: &mut Reader,
+    version: i16,
+) -> Result<R::Response, DecodeError> {
+    let shape = R::API.shape(version);
+    if R::API != Api::ApiVersions {
+        reader.skip_tags(shape)?;
+    }
+    R::Response::read(reader, shape)
 }
 
 /// Writes a response with its header.
 ///
 /// The answer to `ApiVersions` never has tagged fields in its header: a client reads it before the two sides
 /// know which versions they share.
-pub(crate) fn respond<R: Request>(correlation_id: i32, version: i16, body: &R::Response) -> Frame {
+pub fn respond<R: Request>(correlation_id: i32, version: i16, body: &R::Response) -> Frame {
     let mut frame = Frame::new();
     let shape = R::API.shape(version);
     correlation_id.write(&mut frame, shape);

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::ErrorCode;
-use super::cluster::OPERATIONS_NOT_ASKED;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::cluster::OPERATIONS_NOT_ASKED;
+use crate::schema::messages;
 
 messages! {
     /// Asks to be a member of the next generation.

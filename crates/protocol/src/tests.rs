@@ -4,88 +4,18 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages as other;
 use kafka_protocol::protocol::{Decodable, Encodable};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use uuid::Uuid;
 
-use super::api::{Request, RequestHeader, for_each_request};
-use super::{Api, ErrorCode, Frame, Reader, Shape, Wire};
-use super::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
-use crate::fuzz::batch;
-use crate::fuzz::tests::{NAMES, WORDS};
-
-/// A random value, using only what the version can carry.
-pub(crate) trait Sample {
-    fn sample(random: &mut impl Rng, shape: Shape) -> Self;
-}
-
-macro_rules! sample_integers {
-    ($($integer:ty),*) => {$(
-        impl Sample for $integer {
-            fn sample(random: &mut impl Rng, _: Shape) -> Self {
-                // What has a meaning is often near zero.
-                if random.random() { random.random_range(-1..=2) } else { random.random() }
-            }
-        }
-    )*};
-}
-
-sample_integers!(i8, i16, i32, i64);
-
-impl Sample for bool {
-    fn sample(random: &mut impl Rng, _: Shape) -> Self {
-        random.random()
-    }
-}
-
-impl Sample for ErrorCode {
-    fn sample(random: &mut impl Rng, _: Shape) -> Self {
-        Self::ALL[random.random_range(0..Self::ALL.len())]
-    }
-}
-
-impl Sample for Uuid {
-    fn sample(random: &mut impl Rng, _: Shape) -> Self {
-        Self::from_bytes(random.random())
-    }
-}
-
-impl Sample for String {
-    fn sample(random: &mut impl Rng, _: Shape) -> Self {
-        if random.random_ratio(3, 4) {
-            let words = if random.random() { NAMES } else { WORDS };
-            return words[random.random_range(0..words.len())].to_owned();
-        }
-        // Past 127 the compact length takes two bytes.
-        (0..random.random_range(0..200)).map(|_| random.random_range('a'..='\u{fc}')).collect()
-    }
-}
-
-impl Sample for Bytes {
-    fn sample(random: &mut impl Rng, _: Shape) -> Self {
-        if random.random() {
-            return batch::of(0, batch::RECORD);
-        }
-        // Past 4096 the bytes are sent in place.
-        let size = if random.random_ratio(1, 10) { 5000 } else { random.random_range(0..200) };
-        (0..size).map(|_| random.random::<u8>()).collect()
-    }
-}
-
-impl<T: Sample> Sample for Vec<T> {
-    fn sample(random: &mut impl Rng, shape: Shape) -> Self {
-        (0..random.random_range(0..4)).map(|_| T::sample(random, shape)).collect()
-    }
-}
-
-impl<T: Sample> Sample for Option<T> {
-    fn sample(random: &mut impl Rng, shape: Shape) -> Self {
-        random.random_ratio(3, 4).then(|| T::sample(random, shape))
-    }
-}
+use crate::api::{Request, RequestHeader, for_each_request};
+use crate::sample::{Sample, Sampler};
+use crate::{Api, Frame, Reader, Shape, Wire};
+use crate::{admin::*, cluster::*, configs::*, fetch::*, groups::*, offsets::*, produce::*};
 
 const SEED: u64 = 0x6f66_6672_616d_7021;
 const SAMPLES: usize = 40;
+
+fn sampler() -> Sampler {
+    Sampler::new(SEED, vec!["a", "group", "topic", "-1", "1"], Bytes::from_static(b"records"))
+}
 
 fn written(message: &impl Wire, shape: Shape) -> Bytes {
     let mut frame = Frame::new();
@@ -103,11 +33,11 @@ fn reads_back<T: Wire + PartialEq + std::fmt::Debug>(message: &T, bytes: &Bytes,
 }
 
 fn check_identity<T: Wire + Sample + PartialEq + std::fmt::Debug>(api: Api) {
-    let mut random = SmallRng::seed_from_u64(SEED);
+    let mut sampler = sampler();
     for version in api.versions() {
         let shape = api.shape(version);
         for _ in 0..SAMPLES {
-            let message = T::sample(&mut random, shape);
+            let message = T::sample(&mut sampler, shape);
             reads_back(&message, &written(&message, shape), shape);
         }
     }
@@ -119,11 +49,11 @@ where
     T: Wire + Sample + PartialEq + std::fmt::Debug,
     Other: Encodable + Decodable + std::fmt::Debug,
 {
-    let mut random = SmallRng::seed_from_u64(SEED);
+    let mut sampler = sampler();
     for version in api.versions() {
         let shape = api.shape(version);
         for _ in 0..SAMPLES {
-            let message = T::sample(&mut random, shape);
+            let message = T::sample(&mut sampler, shape);
             let mut bytes = written(&message, shape);
             let other = Other::decode(&mut bytes, version)
                 .unwrap_or_else(|error| panic!("{api:?} {version}: {error:#}: {message:?}"));
@@ -161,10 +91,10 @@ fn every_message_agrees_with_another_implementation_in_every_version() {
 fn a_cut_frame_is_an_error_at_every_length() {
     macro_rules! check {
         ($request:ident, $response:ident) => {
-            let mut random = SmallRng::seed_from_u64(SEED);
+            let mut sampler = sampler();
             for version in $request::API.versions() {
                 let shape = $request::API.shape(version);
-                let whole = written(&$request::sample(&mut random, shape), shape);
+                let whole = written(&$request::sample(&mut sampler, shape), shape);
                 for end in 0..whole.len() {
                     assert!($request::read(&mut Reader::new(whole.slice(..end)), shape).is_err());
                 }

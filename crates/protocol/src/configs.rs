@@ -1,7 +1,7 @@
 //! Configuration: `DescribeConfigs`, `AlterConfigs` and `IncrementalAlterConfigs`.
 
-use super::ErrorCode;
-use super::schema::messages;
+use crate::ErrorCode;
+use crate::schema::messages;
 
 messages! {
     struct DescribeConfigsRequest {

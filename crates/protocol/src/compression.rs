@@ -1,4 +1,4 @@
-//! Compressed records, for the few places that look at them: compaction, and the keys of compacted topics.
+//! Compressed records.
 //!
 //! Snappy comes in two forms: as one raw block, or in blocks behind the header that Java clients write, which
 //! is what all clients read:
@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 
 use bytes::{Buf, BufMut};
 
-use super::batch::BatchHeader;
+use crate::batch::BatchHeader;
 
 const SNAPPY_MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 const SNAPPY_VERSION: i32 = 1;
@@ -21,7 +21,8 @@ const SNAPPY_BLOCK_BYTES: usize = 32 * 1024;
 
 /// Why records cannot be made out.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum InflateError {
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum InflateError {
     #[error("the records are larger than {bound} bytes once they are decompressed")]
     TooLarge { bound: usize },
     #[error("the records cannot be decompressed: {0}")]
@@ -29,18 +30,32 @@ pub(crate) enum InflateError {
 }
 
 /// How the records of a batch are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
     None,
+    /// As gzip does.
     Gzip,
+    /// As Snappy does.
     Snappy,
+    /// As LZ4 does, in frames.
     Lz4,
+    /// As Zstandard does.
     Zstd,
 }
 
 impl Compression {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Its code in a batch's attributes.
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
     /// None for a code that nobody has given a meaning.
-    pub(crate) fn of(batch: &BatchHeader) -> Option<Self> {
+    pub fn of(batch: &BatchHeader) -> Option<Self> {
         match batch.compression_code() {
             0 => Some(Self::None),
             1 => Some(Self::Gzip),
@@ -52,7 +67,7 @@ impl Compression {
     }
 
     /// The records as they were before compression, if they were at most `bound` bytes.
-    pub(crate) fn inflate(self, bytes: &[u8], bound: usize) -> Result<Cow<'_, [u8]>, InflateError> {
+    pub fn inflate(self, bytes: &[u8], bound: usize) -> Result<Cow<'_, [u8]>, InflateError> {
         match self {
             Self::None => return Ok(bytes.into()),
             Self::Gzip => read(flate2::read::MultiGzDecoder::new(bytes), bound),
@@ -66,7 +81,8 @@ impl Compression {
         .map(Cow::from)
     }
 
-    pub(crate) fn deflate(self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    /// The records, compressed.
+    pub fn deflate(self, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
         match self {
             Self::None => Ok(bytes),
             Self::Gzip => {
@@ -142,14 +158,6 @@ fn deflate_snappy(bytes: &[u8]) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const ALL: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
-
     /// Half of it repeats and half of it does not.
     fn sample() -> Vec<u8> {
         let mut state = 1u32;
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_was_compressed_comes_back() {
-        for compression in ALL {
+        for compression in Compression::ALL {
             for bytes in [sample(), Vec::new(), b"x".to_vec()] {
                 let compressed = compression.deflate(bytes.clone()).unwrap();
                 let inflated = compression.inflate(&compressed, bytes.len()).unwrap();
@@ -173,7 +181,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_is_inflated() {
-        for compression in &ALL[1..] {
+        for compression in &Compression::ALL[1..] {
             let compressed = compression.deflate(vec![0; 1 << 20]).unwrap();
             let error = compression.inflate(&compressed, (1 << 20) - 1).unwrap_err();
             assert!(matches!(error, InflateError::TooLarge { .. }), "{compression:?}: {error}");
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn damaged_bytes_are_an_error_and_never_a_panic() {
-        for compression in &ALL[1..] {
+        for compression in &Compression::ALL[1..] {
             let compressed = compression.deflate(sample()).unwrap();
             for position in (0..compressed.len()).step_by(97) {
                 let mut damaged = compressed.clone();

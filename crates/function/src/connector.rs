@@ -21,7 +21,7 @@ use kafka::{Consumer, Delivery, KafkaError, Ticket};
 use pipeline::{Order, Retry};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 use wire::{Record, Reject, RejectCode, Source};
 
 use crate::backoff;
@@ -29,7 +29,6 @@ use crate::counters::Counters;
 use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
-use crate::gather::Gather;
 use crate::http::client::HttpFunction;
 use crate::inference::{Incoming, Inference};
 use crate::lanes::Lanes;
@@ -38,9 +37,6 @@ use crate::stop::Stop;
 /// Below Kubernetes' default `terminationGracePeriodSeconds` (30 s): a connector that is killed before its
 /// last offsets are committed has those records inferred twice.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// A consumer that asks for nothing for five minutes loses its partitions. Well before, it pauses them and
-/// goes on asking.
-const PAUSE_AFTER: Duration = Duration::from_secs(10);
 /// So few records are handled by the connector's own task. More than these are worth waking a thread for, to
 /// which they go as a task of their own.
 const FEW: usize = 4;
@@ -130,8 +126,6 @@ pub struct Settings {
     pub order: Order,
     /// How a failing call is tried again.
     pub retry: Retry,
-    /// How long a record waits for others to be handled with, where others come as often.
-    pub linger: Duration,
 }
 
 /// What every call of a connector shares.
@@ -171,47 +165,18 @@ impl Connector {
     pub async fn run(self, mut stop: Stop) -> Result<(), KafkaError> {
         let Self { consumer, calls, settings } = self;
         let mut flight = Flight::new(calls, settings.order);
-        let mut gather = Gather::new(settings.linger, Instant::now());
-        let mut gathered: Vec<Delivery> = Vec::new();
-        let mut wait = None;
-        let mut paused = false;
-        let mut last_taken = Instant::now();
         let outcome = loop {
             let room = settings.in_flight.saturating_sub(flight.lanes.outstanding());
-            if paused && 0 < room {
-                consumer.set_paused(false);
-                paused = false;
-            }
             tokio::select! {
                 Some(tickets) = flight.landed() => consumer.done(tickets),
-                // Even without room a paused consumer asks, so that it keeps its partitions.
-                arrived = consumer.recv_many(room.max(1)), if wait.is_none() && (0 < room || paused) => {
-                    match arrived {
-                        Ok(deliveries) => gathered = deliveries,
-                        Err(error) => break Err(error),
-                    }
-                    last_taken = Instant::now();
-                    wait = gather.came(gathered.len(), last_taken);
-                    if wait.is_none() {
-                        flight.take(std::mem::take(&mut gathered));
-                    }
-                }
-                () = sleep_until(wait.unwrap_or(last_taken)), if wait.is_some() => {
-                    wait = None;
-                    match consumer.recv_ready(room.saturating_sub(gathered.len())) {
-                        Ok(more) => gathered.extend(more),
-                        Err(error) => break Err(error),
-                    }
-                    flight.take(std::mem::take(&mut gathered));
-                }
-                () = sleep_until(last_taken + PAUSE_AFTER), if room == 0 && !paused => {
-                    consumer.set_paused(true);
-                    paused = true;
-                }
+                // Without room nothing is asked for, and so nothing is fetched; its place in the group it keeps.
+                arrived = consumer.recv_many(room), if 0 < room => match arrived {
+                    Ok(deliveries) => flight.take(deliveries),
+                    Err(error) => break Err(error),
+                },
                 () = stop.said() => break Ok(()),
             }
         };
-        flight.take(gathered);
         let drain = async {
             while let Some(tickets) = flight.landed().await {
                 consumer.done(tickets);
@@ -225,9 +190,7 @@ impl Connector {
             );
         }
         drop(flight);
-        tokio::task::spawn_blocking(move || consumer.close())
-            .await
-            .expect("closing does not panic");
+        consumer.close().await;
         outcome
     }
 }

@@ -52,6 +52,6 @@ pub(crate) fn failure(error: &SendError) -> Failure {
         SendError::TooLarge { .. } => {
             Failure::Reject(Reject::new(RejectCode::TooLarge, error.to_string()))
         }
-        SendError::Refused { source, .. } => Failure::Unavailable(format!("{error}: {source}")),
+        SendError::Refused { .. } => Failure::Unavailable(error.to_string()),
     }
 }

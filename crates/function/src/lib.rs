@@ -14,7 +14,6 @@ pub mod counters;
 mod dead_letter;
 mod failure;
 pub mod funnel;
-mod gather;
 pub mod http;
 pub mod inference;
 mod lanes;

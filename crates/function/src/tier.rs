@@ -120,14 +120,11 @@ pub fn compose(
     };
     let inference = Inference::new(sub_model, settings, Some(exit), forward);
     let servers = brokers.servers(&tier.input.servers);
-    let consumer = Consumer::subscribe(servers, &tier.input.name, &[&tier.input.name])?;
+    let input = &tier.input.name;
+    let consumer = Consumer::lingering(servers, input, &[input], tier.linger)?;
     let target = Target::Inference(Arc::new(inference));
-    let settings = connector::Settings {
-        in_flight: tier.in_flight,
-        order: tier.order,
-        retry: tier.retry,
-        linger: tier.linger,
-    };
+    let settings =
+        connector::Settings { in_flight: tier.in_flight, order: tier.order, retry: tier.retry };
     let connector = Connector::new(consumer, target, dead_letters, settings);
     Ok(Composed { connector, uplink })
 }

@@ -147,7 +147,7 @@ impl Uplink {
                     return Ok(Taken::Up { generation, confirmation, due });
                 }
                 Ok(Err(error @ SendError::TooLarge { .. })) => return Err(funnel::failure(&error)),
-                Ok(Err(error)) => self.lose(generation, &reason(&error)),
+                Ok(Err(error)) => self.lose(generation, &error.to_string()),
                 Err(_) => self.lose(generation, "the client has no room for more"),
             }
         }
@@ -231,7 +231,7 @@ impl Uplink {
             stored = confirmation.confirmed() => match stored {
                 Ok(_) => return Some(Ok(())),
                 Err(error @ SendError::TooLarge { .. }) => return Some(Err(funnel::failure(&error))),
-                Err(error) => reason(&error),
+                Err(error) => error.to_string(),
             },
             _ = state.wait_for(|state| state.generation() != generation) => return None,
             () = sleep_until(due) => {
@@ -310,11 +310,4 @@ impl Drop for Appending {
 /// What a record takes of the buffer; never nothing, so that it can be told whether it has given it back.
 fn size(record: &Record) -> u64 {
     record.size().max(1) as u64
-}
-
-fn reason(error: &SendError) -> String {
-    match error {
-        SendError::Refused { source, .. } => format!("{error}: {source}"),
-        SendError::TooLarge { .. } => error.to_string(),
-    }
 }

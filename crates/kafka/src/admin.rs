@@ -1,18 +1,30 @@
 //! Asking brokers about topics and groups, and having them change topics.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
-use rdkafka::{Offset, TopicPartitionList};
+use protocol::admin::{
+    CreatableTopic, CreateTopicsRequest, CreatedTopic, DeleteRecordsPartition,
+    DeleteRecordsRequest, DeleteRecordsTopic, DeleteTopicsRequest, TopicConfigEntry,
+};
+use protocol::cluster::FindCoordinatorRequest;
+use protocol::configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use protocol::groups::{DescribeGroupsRequest, ListGroupsRequest};
+use protocol::offsets::{OffsetFetchGroup, OffsetFetchRequest};
+use protocol::{Api, ErrorCode, Request};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::client;
+use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, connect_any, question};
+use crate::connection::{CallError, Connection};
 use crate::error::KafkaError;
+use crate::fetcher::{EARLIEST, LATEST, offsets_request};
+use crate::sender::leader_may_have_moved;
 
-/// Long enough for a broker that is just starting and for a slow link.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a broker may take to carry out a change.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+const TOPIC: i8 = 2;
+/// The source of a setting that was made for the topic.
+const SET_FOR_TOPIC: i8 = 1;
 
 /// A topic, as a broker lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,90 +88,110 @@ impl Progress {
 
 /// Waits until a broker answers at `servers`.
 pub async fn reach(servers: &str) -> Result<(), KafkaError> {
-    topics(servers).await.map(drop)
+    Client::connect(servers).await.map(drop)
 }
 
 /// All topics, by name; those that brokers keep for themselves included.
 pub async fn topics(servers: &str) -> Result<Vec<Topic>, KafkaError> {
-    blocking(servers, |servers, client| metadata(servers, client, None)).await
+    let client = Client::connect(servers).await?;
+    let usable = client.cluster.topics().filter(|(_, topic)| topic.error.is_none());
+    let mut topics: Vec<_> = usable
+        .map(|(name, topic)| Topic { name: name.clone(), partitions: topic.leaders.len() })
+        .collect();
+    topics.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(topics)
 }
 
 /// What there is of each partition of a topic.
 pub async fn extents(servers: &str, topic: &str) -> Result<Vec<Extent>, KafkaError> {
-    let topic = topic.to_owned();
-    blocking(servers, move |servers, client| {
-        let partitions = partitions_of(servers, client, &topic)?;
-        let extents = (0..partitions).map(|partition| extent(servers, client, &topic, partition));
-        extents.collect()
-    })
-    .await
+    let mut client = Client::connect(servers).await?;
+    let places = client.places(topic)?;
+    client.extents(&places).await
 }
 
 /// All consumer groups, by name.
 pub async fn groups(servers: &str) -> Result<Vec<Group>, KafkaError> {
-    blocking(servers, |servers, client| {
-        let listed = client.fetch_group_list(None, ANSWER_TIMEOUT);
-        let listed = listed.map_err(|error| refused(servers, "list groups", &error))?;
-        let mut groups: Vec<_> = listed
-            .groups()
-            .iter()
-            .map(|group| Group {
-                name: group.name().to_owned(),
-                state: group.state().to_owned(),
-                members: group.members().len(),
-            })
-            .collect();
-        groups.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(groups)
-    })
-    .await
+    let mut client = Client::connect(servers).await?;
+    let mut groups = Vec::new();
+    for node in client.cluster.nodes() {
+        let what = "list groups";
+        let listed = client.ask(node, ListGroupsRequest::default(), what).await?;
+        client.check(listed.error_code, what)?;
+        let names: Vec<_> = listed.groups.into_iter().map(|group| group.group_id).collect();
+        let request = DescribeGroupsRequest { groups: names, ..Default::default() };
+        let described = client.ask(node, request, "describe groups").await?;
+        groups.extend(described.groups.into_iter().map(|group| Group {
+            name: group.group_id,
+            state: group.group_state,
+            members: group.members.len(),
+        }));
+    }
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(groups)
 }
 
 /// How far a group has read each partition for which it has committed an offset.
 pub async fn progress(servers: &str, group: &str) -> Result<Vec<Progress>, KafkaError> {
-    let group = group.to_owned();
-    blocking(servers, move |servers, client| {
-        let topics = metadata(servers, client, None)?;
-        let mut partitions = TopicPartitionList::new();
-        for topic in &topics {
-            partitions.add_partition_range(&topic.name, 0, topic.partitions as i32 - 1);
+    let mut client = Client::connect(servers).await?;
+    let what = format!("say what group `{group}` has committed");
+    let groups = vec![OffsetFetchGroup { group_id: group.to_owned(), topics: None }];
+    let request = OffsetFetchRequest {
+        group_id: group.to_owned(),
+        topics: None,
+        groups,
+        require_stable: false,
+    };
+    let coordinator = client.coordinator(group, &what).await?;
+    let answer = client.call(&coordinator, &request, &what).await?;
+    let (error, topics) = match answer.groups.into_iter().next() {
+        Some(group) => (group.error_code, group.topics),
+        None => (answer.error_code, answer.topics),
+    };
+    client.check(error, &what)?;
+    let mut committed = Vec::new();
+    for topic in topics {
+        // What was committed of a topic that was deleted since is nothing to lag behind.
+        if client.cluster.topic(&topic.name).is_none_or(|known| known.error.is_some()) {
+            continue;
         }
-        let member: BaseConsumer = client::config(servers)
-            .set("group.id", &group)
-            .create()
-            .map_err(|source| KafkaError::client(servers, source))?;
-        let committed = member.committed_offsets(partitions, ANSWER_TIMEOUT);
-        let what = format!("say what group `{group}` has committed");
-        let committed = committed.map_err(|error| refused(servers, &what, &error))?;
-        let mut progress = Vec::new();
-        for element in committed.elements() {
-            let Offset::Offset(committed) = element.offset() else { continue };
-            let topic = element.topic().to_owned();
-            let extent = extent(servers, client, &topic, element.partition())?;
-            progress.push(Progress { topic, extent, committed });
+        for partition in topic.partitions {
+            client.check(partition.error_code, &what)?;
+            if 0 <= partition.committed_offset {
+                let place: Place = (topic.name.as_str().into(), partition.partition_index);
+                committed.push((place, partition.committed_offset));
+            }
         }
-        Ok(progress)
-    })
-    .await
+    }
+    committed.sort();
+    let places: Vec<Place> = committed.iter().map(|(place, _)| place.clone()).collect();
+    let extents = client.extents(&places).await?;
+    let progress = committed.into_iter().zip(extents).map(|((place, committed), extent)| {
+        Progress { topic: place.0.as_ref().to_owned(), extent, committed }
+    });
+    Ok(progress.collect())
 }
 
 /// A topic's settings, by name.
 pub async fn settings(servers: &str, topic: &str) -> Result<Vec<Setting>, KafkaError> {
+    let client = Client::connect(servers).await?;
     let what = format!("describe topic `{topic}`");
-    let resource = ResourceSpecifier::Topic(topic);
-    let described = admin(servers)?.describe_configs([&resource], &options()).await;
-    let described = described.map_err(|error| refused(servers, &what, &error))?.into_iter().next();
-    let described = described.ok_or_else(|| refused(servers, &what, &"no answer"))?;
-    let described = described.map_err(|code| refused(servers, &what, &code))?;
-    let mut settings: Vec<_> = described
-        .entries
-        .into_iter()
-        .map(|entry| Setting {
-            name: entry.name,
-            value: entry.value.unwrap_or_default(),
-            is_set: entry.source == rdkafka::admin::ConfigSource::DynamicTopic,
-        })
-        .collect();
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: TOPIC,
+            resource_name: topic.to_owned(),
+            configuration_keys: None,
+        }],
+        ..Default::default()
+    };
+    let described = client.call(&client.any, &request, &what).await?.results.into_iter().next();
+    let described = described.ok_or_else(|| client.refused(&what, "no answer"))?;
+    client.check_with(described.error_code, described.error_message, &what)?;
+    let setting = |config: protocol::configs::DescribedConfig| Setting {
+        name: config.name,
+        value: config.value.unwrap_or_default(),
+        is_set: config.config_source == SET_FOR_TOPIC,
+    };
+    let mut settings: Vec<_> = described.configs.into_iter().map(setting).collect();
     settings.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(settings)
 }
@@ -171,39 +203,41 @@ pub async fn create_topic(
     partitions: Option<u32>,
     settings: &[(String, String)],
 ) -> Result<(), KafkaError> {
-    let partitions = partitions.map_or(-1, |partitions| partitions as i32);
-    let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
-    for (name, value) in settings {
-        wanted = wanted.set(name, value);
-    }
-    let failed = |reason: String| KafkaError::Topic {
-        topic: topic.to_owned(),
-        servers: servers.to_owned(),
-        reason,
+    let mut client = Client::connect(servers).await?;
+    let wanted = CreatableTopic {
+        configs: settings
+            .iter()
+            .map(|(name, value)| TopicConfigEntry {
+                name: name.clone(),
+                value: Some(value.clone()),
+            })
+            .collect(),
+        ..new_topic(topic, partitions.map_or(-1, |partitions| partitions as i32))
     };
-    let created = admin(servers)?.create_topics([&wanted], &options()).await;
-    match created.map_err(|error| failed(error.to_string()))?.into_iter().next() {
-        // The binding keeps the broker's own words to itself.
-        Some(Err((_, RDKafkaErrorCode::InvalidConfig))) => {
-            let asked: Vec<_> =
-                settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            Err(failed(format!("it refuses a setting of {}", asked.join(", "))))
+    for created in client.create(vec![wanted]).await? {
+        match created.error_code {
+            ErrorCode::None => {}
+            error => return Err(client.not_created(created.name, error, created.error_message)),
         }
-        Some(Err((_, code))) => Err(failed(code.to_string())),
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Deletes a topic and all that is in it.
 pub async fn delete_topic(servers: &str, topic: &str) -> Result<(), KafkaError> {
+    let mut client = Client::connect(servers).await?;
     let what = format!("delete topic `{topic}`");
-    let deleted = admin(servers)?.delete_topics(&[topic], &options()).await;
-    match deleted.map_err(|error| refused(servers, &what, &error))?.into_iter().next() {
-        Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => {
+    let request = DeleteTopicsRequest {
+        topic_names: vec![topic.to_owned()],
+        timeout_ms: CHANGE_TIMEOUT.as_millis() as i32,
+    };
+    let deleted = client.change(request, &what).await?.responses.into_iter().next();
+    match deleted {
+        Some(deleted) if deleted.error_code == ErrorCode::UnknownTopicOrPartition => {
             Err(KafkaError::UnknownTopic { topic: topic.to_owned(), servers: servers.to_owned() })
         }
-        Some(Err((_, code))) => Err(refused(servers, &what, &code)),
-        _ => Ok(()),
+        Some(deleted) => client.check_with(deleted.error_code, deleted.error_message, &what),
+        None => Err(client.refused(&what, "no answer")),
     }
 }
 
@@ -214,25 +248,15 @@ pub async fn offsets_at(
     topic: &str,
     time_ms: i64,
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
-    let extents = extents(servers, topic).await?;
-    let topic = topic.to_owned();
-    blocking(servers, move |servers, client| {
-        let asked = extents.iter().try_fold(TopicPartitionList::new(), |mut list, extent| {
-            list.add_partition_offset(&topic, extent.partition, Offset::Offset(time_ms))?;
-            Ok(list)
-        });
-        let found = asked.and_then(|list| client.offsets_for_times(list, ANSWER_TIMEOUT));
-        let what = format!("say where `{topic}` has records of a time");
-        let found = found.map_err(|error| refused(servers, &what, &error))?;
-        let at = |extent: &Extent| {
-            let found = found.find_partition(&topic, extent.partition);
-            let offset = found.and_then(|found| found.offset().to_raw());
-            // Where all are older, the answer is a name for the end, which is negative.
-            (extent.partition, offset.filter(|&offset| 0 <= offset).unwrap_or(extent.end))
-        };
-        Ok(extents.iter().map(at).collect())
-    })
-    .await
+    let mut client = Client::connect(servers).await?;
+    let places = client.places(topic)?;
+    let extents = client.extents(&places).await?;
+    let found = client.offsets(&places, time_ms).await?;
+    let at = |(extent, found): (&Extent, &i64)| {
+        // Where all are older, there is none.
+        (extent.partition, if *found < 0 { extent.end } else { *found })
+    };
+    Ok(extents.iter().zip(&found).map(at).collect())
 }
 
 /// Deletes the records of a topic that stand before the offset given for each partition. Returns where each of
@@ -242,23 +266,27 @@ pub async fn delete_records(
     topic: &str,
     before: &[(i32, i64)],
 ) -> Result<Vec<(i32, i64)>, KafkaError> {
-    let what = format!("delete records of `{topic}`");
-    let mut offsets = TopicPartitionList::with_capacity(before.len());
-    for &(partition, offset) in before {
-        let added = offsets.add_partition_offset(topic, partition, Offset::Offset(offset));
-        added.map_err(|error| refused(servers, &what, &error))?;
-    }
-    let deleted = admin(servers)?.delete_records(&offsets, &options()).await;
-    let deleted = deleted.map_err(|error| refused(servers, &what, &error))?;
+    let mut client = Client::connect(servers).await?;
     let mut starts = Vec::with_capacity(before.len());
-    for partition in deleted.elements() {
-        let number = partition.partition();
-        if let Err(error) = partition.error() {
-            let what = format!("delete records of `{topic}`, partition {number}");
-            return Err(refused(servers, &what, &error));
-        }
-        starts.push((number, partition.offset().to_raw().unwrap_or_default()));
+    let what = format!("delete records of `{topic}`");
+    let mut by_leader: HashMap<NodeId, Vec<DeleteRecordsPartition>> = HashMap::new();
+    for &(partition, offset) in before {
+        let leader = client.leader(&(topic.into(), partition))?;
+        let partition = DeleteRecordsPartition { partition_index: partition, offset };
+        by_leader.entry(leader).or_default().push(partition);
     }
+    for (leader, partitions) in by_leader {
+        let topics = vec![DeleteRecordsTopic { name: topic.to_owned(), partitions }];
+        let timeout_ms = CHANGE_TIMEOUT.as_millis() as i32;
+        let request = DeleteRecordsRequest { topics, timeout_ms };
+        let deleted = client.ask(leader, request, &what).await?;
+        for partition in deleted.topics.into_iter().flat_map(|topic| topic.partitions) {
+            let number = partition.partition_index;
+            client.check(partition.error_code, &format!("{what}, partition {number}"))?;
+            starts.push((number, partition.low_watermark));
+        }
+    }
+    starts.sort_unstable();
     Ok(starts)
 }
 
@@ -268,109 +296,277 @@ pub async fn ensure_topics(
     topics: &[&str],
     partitions: u32,
 ) -> Result<(), KafkaError> {
-    reach(servers).await?;
-    let wanted: Vec<NewTopic<'_>> = topics
-        .iter()
-        .map(|topic| NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(-1)))
-        .collect();
-    let outcomes = admin(servers)?.create_topics(&wanted, &options()).await.map_err(|error| {
-        KafkaError::Topic {
-            topic: topics.join("`, `"),
-            servers: servers.to_owned(),
-            reason: error.to_string(),
-        }
-    })?;
-    for outcome in outcomes {
-        match outcome {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => {
-                return Err(KafkaError::Topic {
-                    topic,
-                    servers: servers.to_owned(),
-                    reason: code.to_string(),
-                });
-            }
+    let mut client = Client::connect(servers).await?;
+    let wanted = topics.iter().map(|topic| new_topic(topic, partitions as i32)).collect();
+    for created in client.create(wanted).await? {
+        match created.error_code {
+            ErrorCode::None | ErrorCode::TopicAlreadyExists => {}
+            error => return Err(client.not_created(created.name, error, created.error_message)),
         }
     }
     Ok(())
 }
 
-fn admin(servers: &str) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
-    client::config(servers).create().map_err(|source| KafkaError::client(servers, source))
-}
-
-fn options() -> AdminOptions {
-    AdminOptions::new()
-        .request_timeout(Some(ANSWER_TIMEOUT))
-        .operation_timeout(Some(ANSWER_TIMEOUT))
-}
-
-fn refused(servers: &str, what: &str, reason: &impl ToString) -> KafkaError {
-    KafkaError::Refused {
-        servers: servers.to_owned(),
-        what: what.to_owned(),
-        reason: reason.to_string(),
+fn new_topic(name: &str, partitions: i32) -> CreatableTopic {
+    CreatableTopic {
+        name: name.to_owned(),
+        num_partitions: partitions,
+        replication_factor: -1,
+        ..Default::default()
     }
 }
 
-/// Asks with a client of its own, off the runtime's threads: librdkafka's questions block.
-async fn blocking<T: Send + 'static>(
-    servers: &str,
-    ask: impl FnOnce(&str, &BaseConsumer) -> Result<T, KafkaError> + Send + 'static,
-) -> Result<T, KafkaError> {
-    let servers = servers.to_owned();
-    let asked = tokio::task::spawn_blocking(move || {
-        let client: BaseConsumer = client::config(&servers)
-            .create()
-            .map_err(|source| KafkaError::client(&servers, source))?;
-        ask(&servers, &client)
-    });
-    asked.await.expect("the question does not panic")
+/// A connection to a cluster, and what it says of itself.
+struct Client {
+    servers: String,
+    cluster: Cluster,
+    any: Connection,
+    controller: NodeId,
+    connections: HashMap<NodeId, Connection>,
 }
 
-fn metadata(
-    servers: &str,
-    client: &BaseConsumer,
-    topic: Option<&str>,
-) -> Result<Vec<Topic>, KafkaError> {
-    let metadata = client.fetch_metadata(topic, ANSWER_TIMEOUT);
-    let metadata = metadata.map_err(|error| unreachable(servers, &error))?;
-    let mut topics: Vec<_> = metadata
-        .topics()
-        .iter()
-        .filter(|topic| topic.error().is_none())
-        .map(|topic| Topic { name: topic.name().to_owned(), partitions: topic.partitions().len() })
-        .collect();
-    topics.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(topics)
+impl Client {
+    /// Connects, trying again while no broker answers.
+    async fn connect(servers: &str) -> Result<Self, KafkaError> {
+        let mut cluster = Cluster::new(servers)?;
+        let due = Instant::now() + ANSWER_TIMEOUT;
+        let mut backoff = Backoff::default();
+        let mut reason = "no answer".to_owned();
+        loop {
+            let attempt = async {
+                let any = connect_any(cluster.candidates()).await?;
+                let metadata = any.call(&question(None, false), ANSWER_TIMEOUT).await?;
+                Ok::<_, CallError>((any, metadata))
+            };
+            let unreachable = |reason: String| KafkaError::Unreachable {
+                servers: servers.to_owned(),
+                waited_s: ANSWER_TIMEOUT.as_secs(),
+                reason,
+            };
+            match timeout_at(due, attempt).await {
+                Ok(Ok((any, metadata))) => {
+                    let controller = metadata.controller_id;
+                    cluster.learn(metadata);
+                    let servers = servers.to_owned();
+                    let connections = HashMap::new();
+                    return Ok(Self { servers, cluster, any, controller, connections });
+                }
+                Ok(Err(error)) => reason = error.to_string(),
+                Err(_) => return Err(unreachable(reason)),
+            }
+            let pause = backoff.next();
+            if due < Instant::now() + pause {
+                return Err(unreachable(reason));
+            }
+            sleep(pause).await;
+        }
+    }
+
+    fn refused(&self, what: &str, reason: impl ToString) -> KafkaError {
+        KafkaError::Refused {
+            servers: self.servers.clone(),
+            what: what.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn check(&self, error: ErrorCode, what: &str) -> Result<(), KafkaError> {
+        self.check_with(error, None, what)
+    }
+
+    fn check_with(
+        &self,
+        error: ErrorCode,
+        words: Option<String>,
+        what: &str,
+    ) -> Result<(), KafkaError> {
+        match error {
+            ErrorCode::None => Ok(()),
+            _ => Err(self.refused(what, said(error, words))),
+        }
+    }
+
+    fn not_created(&self, topic: String, error: ErrorCode, words: Option<String>) -> KafkaError {
+        KafkaError::Topic { topic, servers: self.servers.clone(), reason: said(error, words) }
+    }
+
+    /// The partitions of a topic.
+    fn places(&self, topic: &str) -> Result<Vec<Place>, KafkaError> {
+        let known = self.cluster.topic(topic).filter(|topic| topic.error.is_none());
+        let known = known.ok_or_else(|| KafkaError::UnknownTopic {
+            topic: topic.to_owned(),
+            servers: self.servers.clone(),
+        })?;
+        let name: std::sync::Arc<str> = topic.into();
+        Ok((0..known.leaders.len()).map(|at| (std::sync::Arc::clone(&name), at as i32)).collect())
+    }
+
+    fn leader(&self, place: &Place) -> Result<NodeId, KafkaError> {
+        let count = self.places(&place.0)?.len();
+        if usize::try_from(place.1).ok().is_none_or(|at| count <= at) {
+            let (topic, partition) = (place.0.as_ref().to_owned(), place.1);
+            return Err(KafkaError::UnknownPartition { topic, partition, count });
+        }
+        self.cluster.leader(&place.0, place.1).ok_or_else(|| {
+            self.refused(&format!("say who leads `{}`, partition {}", place.0, place.1), "nobody")
+        })
+    }
+
+    async fn call<R: Request + Send + 'static>(
+        &self,
+        connection: &Connection,
+        request: &R,
+        what: &str,
+    ) -> Result<R::Response, KafkaError> {
+        let answer = connection.call(request, CHANGE_TIMEOUT).await;
+        answer.map_err(|error| self.refused(what, error))
+    }
+
+    /// Asks one of the brokers.
+    async fn ask<R: Request + Send + 'static>(
+        &mut self,
+        node: NodeId,
+        request: R,
+        what: &str,
+    ) -> Result<R::Response, KafkaError> {
+        let known = self.connections.get(&node).filter(|connection| !connection.is_lost());
+        let connection = if let Some(connection) = known {
+            connection.clone()
+        } else {
+            let address = self.cluster.address(node).cloned();
+            let address = address.ok_or_else(|| {
+                self.refused(what, format!("its broker {node} is not in its metadata"))
+            })?;
+            let opened = Connection::open(&address).await;
+            let opened = opened.map_err(|error| self.refused(what, error))?;
+            self.connections.insert(node, opened.clone());
+            opened
+        };
+        self.call(&connection, &request, what).await
+    }
+
+    /// Has the controller change something.
+    async fn change<R: Request + Send + 'static>(
+        &mut self,
+        request: R,
+        what: &str,
+    ) -> Result<R::Response, KafkaError> {
+        match self.cluster.address(self.controller) {
+            Some(_) => self.ask(self.controller, request, what).await,
+            // In KRaft mode any broker passes it on.
+            None => self.call(&self.any.clone(), &request, what).await,
+        }
+    }
+
+    async fn create(
+        &mut self,
+        topics: Vec<CreatableTopic>,
+    ) -> Result<Vec<CreatedTopic>, KafkaError> {
+        let names: Vec<_> = topics.iter().map(|topic| format!("`{}`", topic.name)).collect();
+        let timeout_ms = CHANGE_TIMEOUT.as_millis() as i32;
+        let request = CreateTopicsRequest { topics, timeout_ms, validate_only: false };
+        let what = format!("create {}", names.join(", "));
+        Ok(self.change(request, &what).await?.topics)
+    }
+
+    async fn coordinator(&mut self, group: &str, what: &str) -> Result<Connection, KafkaError> {
+        let question = FindCoordinatorRequest {
+            key: group.to_owned(),
+            coordinator_keys: vec![group.to_owned()],
+            ..Default::default()
+        };
+        let version = self.any.version(Api::FindCoordinator);
+        let version = version.map_err(|error| self.refused(what, error))?;
+        let mut backoff = Backoff::default();
+        let due = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let found = self.call(&self.any, &question, what).await?;
+            let (error, host, port) = match found.coordinators.into_iter().next() {
+                Some(found) => (found.error_code, found.host, found.port),
+                None if version < 4 => (found.error_code, found.host, found.port),
+                None => return Err(self.refused(what, "no coordinator is named")),
+            };
+            // A cluster that has had no group yet first makes the topic for them.
+            let passes = matches!(
+                error,
+                ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress
+            );
+            if !passes || due <= Instant::now() {
+                self.check(error, what)?;
+                let host = if host.contains(':') { format!("[{host}]") } else { host };
+                let opened = Connection::open(&format!("{host}:{port}")).await;
+                return opened.map_err(|error| self.refused(what, error));
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    async fn extents(&mut self, places: &[Place]) -> Result<Vec<Extent>, KafkaError> {
+        let starts = self.offsets(places, EARLIEST).await?;
+        let ends = self.offsets(places, LATEST).await?;
+        let extents = places.iter().zip(starts).zip(ends);
+        Ok(extents.map(|((place, start), end)| Extent { partition: place.1, start, end }).collect())
+    }
+
+    /// The offset of a time in each of these partitions. A leader that is just moving is waited for.
+    async fn offsets(&mut self, places: &[Place], time: i64) -> Result<Vec<i64>, KafkaError> {
+        let mut found: HashMap<Place, i64> = HashMap::new();
+        let mut backoff = Backoff::default();
+        let due = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let mut failure = None;
+            let mut by_leader: HashMap<NodeId, Vec<Place>> = HashMap::new();
+            for place in places.iter().filter(|place| !found.contains_key(*place)) {
+                match self.leader(place) {
+                    Ok(leader) => by_leader.entry(leader).or_default().push(place.clone()),
+                    Err(error @ KafkaError::Refused { .. }) => failure = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            for (leader, asked) in by_leader {
+                let request = offsets_request(asked.into_iter().map(|place| (place, time)));
+                let what = "say where records stand";
+                let answer = match self.ask(leader, request, what).await {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        failure = Some(error);
+                        continue;
+                    }
+                };
+                for topic in answer.topics {
+                    let name: std::sync::Arc<str> = topic.name.into();
+                    for partition in topic.partitions {
+                        let place = (std::sync::Arc::clone(&name), partition.partition_index);
+                        let what = format!("say where `{name}` begins and ends");
+                        match partition.error_code {
+                            ErrorCode::None => drop(found.insert(place, partition.offset)),
+                            error if leader_may_have_moved(error) => {
+                                failure = Some(self.refused(&what, error));
+                            }
+                            error => return Err(self.refused(&what, error)),
+                        }
+                    }
+                }
+            }
+            let Some(failure) = failure else {
+                return Ok(places
+                    .iter()
+                    .map(|place| found.get(place).copied().unwrap_or(-1))
+                    .collect());
+            };
+            if due <= Instant::now() {
+                return Err(failure);
+            }
+            sleep(backoff.next()).await;
+            let metadata = self.any.call(&question(None, false), ANSWER_TIMEOUT).await;
+            self.cluster.learn(metadata.map_err(|error| self.refused("describe topics", error))?);
+        }
+    }
 }
 
-fn partitions_of(servers: &str, client: &BaseConsumer, topic: &str) -> Result<i32, KafkaError> {
-    // All are asked for: a question about one topic would create it.
-    let topics = metadata(servers, client, None)?;
-    let found = topics.iter().find(|found| found.name == topic);
-    found.map(|found| found.partitions as i32).ok_or_else(|| KafkaError::UnknownTopic {
-        topic: topic.to_owned(),
-        servers: servers.to_owned(),
-    })
-}
-
-fn extent(
-    servers: &str,
-    client: &BaseConsumer,
-    topic: &str,
-    partition: i32,
-) -> Result<Extent, KafkaError> {
-    let (start, end) = client
-        .fetch_watermarks(topic, partition, ANSWER_TIMEOUT)
-        .map_err(|error| refused(servers, &format!("say where `{topic}` ends"), &error))?;
-    Ok(Extent { partition, start, end })
-}
-
-fn unreachable(servers: &str, error: &RdKafkaError) -> KafkaError {
-    KafkaError::Unreachable {
-        servers: servers.to_owned(),
-        waited_s: ANSWER_TIMEOUT.as_secs(),
-        reason: error.rdkafka_error_code().map_or(error.to_string(), |code| code.to_string()),
+fn said(error: ErrorCode, words: Option<String>) -> String {
+    match words.filter(|words| !words.is_empty()) {
+        Some(words) => format!("{error}: {words}"),
+        None => error.to_string(),
     }
 }

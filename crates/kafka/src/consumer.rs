@@ -1,35 +1,24 @@
 //! A consumer whose records may finish in any order.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
-use futures_util::FutureExt as _;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
-};
-use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 use wire::{Record, Source};
 
-use crate::client;
 use crate::error::KafkaError;
-use crate::ledger::{Epoch, Ledger};
-use crate::message;
-
-/// What is done is committed this often: the bound, in time, on what a crash delivers again.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
-/// Silence after which a group gives a dead consumer's partitions to others.
-const SESSION_TIMEOUT_MS: u32 = 10_000;
+use crate::fetcher::{Fetched, Fetcher};
+use crate::ledger::Epoch;
+use crate::member::{Member, Shared};
 
 /// Reads topics as a member of a consumer group.
+///
+/// It works in tasks of the runtime in which records are first asked for.
+#[derive(Debug)]
 pub struct Consumer {
-    servers: String,
-    topics: String,
-    client: StreamConsumer<Context>,
+    shared: Arc<Shared>,
+    is_running: AtomicBool,
 }
 
 /// A record and the ticket with which it is handed back.
@@ -52,169 +41,103 @@ pub struct Ticket {
     epoch: Epoch,
 }
 
-impl std::fmt::Debug for Consumer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Consumer")
-            .field("servers", &self.servers)
-            .field("topics", &self.topics)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Consumer {
     /// Joins `group` to read `topics`, from their beginning where the group has committed nothing: what was
     /// sent before the first start is not passed over.
     pub fn subscribe(servers: &str, group: &str, topics: &[&str]) -> Result<Self, KafkaError> {
-        let failed = |source| KafkaError::Consumer {
-            servers: servers.to_owned(),
-            topics: topics.join(", "),
-            source: Box::new(source),
-        };
-        let client: StreamConsumer<Context> = client::reading(servers)
-            .set("group.id", group)
-            .set("auto.offset.reset", "earliest")
-            .set("allow.auto.create.topics", "true")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.auto.commit", "true")
-            .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string())
-            .create_with_context(Context::default())
-            .map_err(|source| KafkaError::client(servers, source))?;
-        client.subscribe(topics).map_err(failed)?;
-        Ok(Self { servers: servers.to_owned(), topics: topics.join(", "), client })
+        Self::lingering(servers, group, topics, Duration::ZERO)
+    }
+
+    /// The same, for one that may wait up to `linger` after some records before it asks for more, while they come
+    /// in a trickle: so several come at once, and cost less.
+    pub fn lingering(
+        servers: &str,
+        group: &str,
+        topics: &[&str],
+        linger: Duration,
+    ) -> Result<Self, KafkaError> {
+        let fetcher = Fetcher::new(servers, linger)?;
+        let shared = Arc::new(Shared::new(servers, group, topics, fetcher));
+        Ok(Self { shared, is_running: AtomicBool::new(false) })
     }
 
     /// The next records, at least one and at most `max`: all that have arrived. A broker that is away, or a
     /// topic that is not there yet, is waited for. Dropping the future loses nothing.
     pub async fn recv_many(&self, max: usize) -> Result<Vec<Delivery>, KafkaError> {
-        let mut deliveries = vec![self.recv().await?];
-        deliveries.extend(self.recv_ready(max.saturating_sub(1))?);
-        Ok(deliveries)
-    }
-
-    /// What has arrived, at most `max` records.
-    pub fn recv_ready(&self, max: usize) -> Result<Vec<Delivery>, KafkaError> {
-        let mut deliveries = Vec::new();
-        while deliveries.len() < max
-            && let Some(delivery) = self.recv().now_or_never()
-        {
-            deliveries.push(delivery?);
+        if !self.is_running.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Member::new(Arc::clone(&self.shared)).run());
         }
-        Ok(deliveries)
+        loop {
+            let ready = self.shared.fetcher.ready().await;
+            ready.map_err(|reason| KafkaError::Consumer {
+                topics: self.shared.topics.join(", "),
+                servers: self.shared.servers.clone(),
+                reason,
+            })?;
+            let deliveries = self.take(max);
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+        }
     }
 
     /// The next record. A broker that is away, or a topic that is not there yet, is waited for. Dropping the
     /// future loses nothing.
     pub async fn recv(&self) -> Result<Delivery, KafkaError> {
-        loop {
-            match self.client.recv().await {
-                Ok(message) => return Ok(self.hand_out(&message)),
-                Err(source) if client::is_fatal(&source) => {
-                    return Err(KafkaError::Consumer {
-                        servers: self.servers.clone(),
-                        topics: self.topics.clone(),
-                        source: Box::new(source),
-                    });
-                }
-                Err(error) => tracing::debug!(topics = self.topics, "still waiting: {error}"),
-            }
-        }
+        Ok(self.recv_many(1).await?.pop().expect("at least one"))
     }
 
-    fn hand_out(&self, message: &BorrowedMessage<'_>) -> Delivery {
-        let (source, record) = (message::source(message), message::record(message));
-        let epoch = self.ledger().handed_out(&source.topic, source.partition, source.offset);
-        let received_us =
-            std::time::UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64);
-        Delivery { record, ticket: Ticket { source: source.clone(), epoch }, source, received_us }
+    fn take(&self, max: usize) -> Vec<Delivery> {
+        let received_us = UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64);
+        let mut deliveries = Vec::new();
+        // Locked before records are taken, as when a partition leaves: so none is handed out that has left.
+        let mut offsets = self.shared.offsets();
+        self.shared.fetcher.take(max.max(1), |fetched| {
+            let Fetched::Record(source, record) = fetched else { return };
+            let epoch = offsets.ledger.handed_out(&source.topic, source.partition, source.offset);
+            let ticket = Ticket { source: source.clone(), epoch };
+            deliveries.push(Delivery { record, source, received_us, ticket });
+        });
+        deliveries
     }
 
-    /// Becomes true when the group has given this consumer its first share. Only moves while records are asked
+    /// Becomes true when the group has given this consumer its first share. Only moves once records are asked
     /// for.
     pub fn assigned(&self) -> watch::Receiver<bool> {
-        self.client.context().assigned.subscribe()
+        self.shared.assigned.subscribe()
     }
 
     /// Says that records met their fates. The offset of each is committed once that of every record before it
     /// is.
     pub fn done(&self, tickets: impl IntoIterator<Item = Ticket>) {
-        let mut ledger = self.ledger();
-        let mut moved: HashMap<(String, i32), i64> = HashMap::new();
+        let mut offsets = self.shared.offsets();
+        let mut has_moved = false;
         for Ticket { source: Source { topic, partition, offset }, epoch } in tickets {
-            if let Some(next) = ledger.done(&topic, partition, offset, epoch) {
-                moved.insert((topic, partition), next);
+            if let Some(next) = offsets.ledger.done(&topic, partition, offset, epoch) {
+                has_moved |= offsets.uncommitted.insert((topic, partition), next).is_none();
             }
         }
-        let mut offsets = TopicPartitionList::with_capacity(moved.len());
-        let stored = moved
-            .iter()
-            .try_for_each(|((topic, partition), next)| {
-                offsets.add_partition_offset(topic, *partition, Offset::Offset(*next))
-            })
-            .and_then(|()| self.client.store_offsets(&offsets));
-        // The ledger stays locked until here, so that offsets are stored in order. A partition that has just
-        // left refuses: its next owner gets the record again.
-        if let Err(error) = stored {
-            tracing::debug!(?moved, "offsets not stored: {error}");
+        drop(offsets);
+        if has_moved {
+            self.shared.changed.notify_one();
         }
     }
 
-    /// Stops and resumes fetching. While paused, [`recv`](Self::recv) gives nothing but still answers the
-    /// group, so that a consumer that waits for its records keeps its partitions.
-    pub fn set_paused(&self, paused: bool) {
-        let outcome = self.client.assignment().and_then(|assignment| {
-            if paused { self.client.pause(&assignment) } else { self.client.resume(&assignment) }
-        });
-        if let Err(error) = outcome {
-            tracing::warn!(
-                topics = self.topics,
-                paused,
-                "partitions not paused or resumed: {error}"
-            );
+    /// Commits what is done and leaves the group. Waits while the broker answers, some seconds at most.
+    pub async fn close(self) {
+        if !self.is_running.load(Ordering::Acquire) {
+            return;
         }
-    }
-
-    /// Commits what is done and leaves the group. Blocks while the broker answers, some seconds at most.
-    pub fn close(self) {
-        match self.client.commit_consumer_state(CommitMode::Sync) {
-            Ok(()) | Err(RdKafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => {
-                tracing::warn!(topics = self.topics, "last offsets not committed: {error}");
-            }
-        }
-    }
-
-    fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
-        self.client.context().ledger.lock().expect("no holder panics")
+        let mut ended = self.shared.ended.subscribe();
+        drop(self);
+        // An error would mean the same.
+        let _ = ended.wait_for(|ended| *ended).await;
     }
 }
 
-#[derive(Default)]
-struct Context {
-    ledger: Mutex<Ledger>,
-    assigned: watch::Sender<bool>,
-}
-
-impl ClientContext for Context {
-    fn error(&self, error: RdKafkaError, reason: &str) {
-        tracing::debug!("consumer: {error}: {reason}");
-    }
-}
-
-impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(partitions) = rebalance {
-            let mut ledger = self.ledger.lock().expect("no holder panics");
-            for partition in partitions.elements() {
-                ledger.revoked(partition.topic(), partition.partition());
-            }
-        }
-    }
-
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(_) = rebalance {
-            self.assigned.send_replace(true);
-        }
+impl Drop for Consumer {
+    /// It leaves the group in the background, if its runtime goes on.
+    fn drop(&mut self) {
+        self.shared.closing.send_replace(true);
     }
 }

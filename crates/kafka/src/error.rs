@@ -3,21 +3,13 @@
 /// A client could not be made, or a broker did not answer or refused.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
-    /// The client's settings are not accepted.
-    #[error("kafka client for `{servers}` could not be made")]
-    Client {
-        /// `bootstrap.servers`.
+    /// `bootstrap.servers` can't be made out.
+    #[error(
+        "`{servers}` names no brokers, expected `host:port`, several of them with commas between"
+    )]
+    Servers {
+        /// What was given.
         servers: String,
-        /// What librdkafka said.
-        #[source]
-        source: Box<rdkafka::error::KafkaError>,
-    },
-    /// There is no thread for a client.
-    #[error("no thread for a kafka client")]
-    Thread {
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
     },
     /// No broker answered in time.
     #[error(
@@ -29,7 +21,7 @@ pub enum KafkaError {
         servers: String,
         /// How long was waited, in seconds.
         waited_s: u64,
-        /// What librdkafka said last.
+        /// What was tried last, and how it failed.
         reason: String,
     },
     /// A topic could not be created.
@@ -83,22 +75,15 @@ pub enum KafkaError {
         reason: String,
     },
     /// The consumer can't go on.
-    #[error("consumer of `{topics}` on `{servers}` failed")]
+    #[error("consumer of `{topics}` on `{servers}` failed: {reason}")]
     Consumer {
         /// Topic names.
         topics: String,
         /// `bootstrap.servers`.
         servers: String,
-        /// What librdkafka said.
-        #[source]
-        source: Box<rdkafka::error::KafkaError>,
+        /// The broker's words.
+        reason: String,
     },
-}
-
-impl KafkaError {
-    pub(crate) fn client(servers: &str, source: rdkafka::error::KafkaError) -> Self {
-        Self::Client { servers: servers.to_owned(), source: Box::new(source) }
-    }
 }
 
 /// A record was not stored.
@@ -113,12 +98,11 @@ pub enum SendError {
         bytes: usize,
     },
     /// The record was not stored, and may be when tried again.
-    #[error("topic `{topic}` did not take the record")]
+    #[error("topic `{topic}` did not take the record: {reason}")]
     Refused {
         /// Topic name.
         topic: String,
-        /// What librdkafka said.
-        #[source]
-        source: Box<rdkafka::error::KafkaError>,
+        /// The broker's words, or what became of the producer.
+        reason: String,
     },
 }

@@ -8,17 +8,25 @@
 //! - [`admin`] creates, describes and deletes topics, deletes records, tells how far groups have read and whether
 //!   a broker answers, with errors a person can act on.
 //!
-//! The only crate that links librdkafka. It knows records, not tensors, tiers or functions.
+//! The only crate that speaks to brokers. It works in tasks of the caller's runtime and has no threads of its own:
+//! what arrives for a record wakes the thread that handles it, and no other. It knows records, not tensors, tiers
+//! or functions. Left out: transactions, TLS and SASL.
 
 pub mod admin;
-mod client;
+mod assignor;
+mod batches;
+mod cluster;
+mod connection;
 mod consumer;
 mod error;
-mod gate;
+mod fetcher;
 mod ledger;
-mod message;
+mod link;
+mod member;
+mod outbox;
 mod producer;
 mod reader;
+mod sender;
 
 pub use consumer::{Consumer, Delivery, Ticket};
 pub use error::{KafkaError, SendError};

@@ -67,7 +67,8 @@ pub struct Tier {
     pub dead_letter: Topic,
     /// Records that are being handled at once, at most.
     pub in_flight: usize,
-    /// How long a record waits for others to be handled with, where others come as often.
+    /// How long to wait, after a few records have come, before asking for more: those that come meanwhile come
+    /// together, and cost less.
     pub linger: Duration,
     /// Samples that one run of the engine takes, at most.
     pub max_batch: usize,

@@ -146,6 +146,11 @@ impl BatchHeader {
         })
     }
 
+    /// Whether it belongs to a transaction.
+    pub fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
     /// Whether its records are not a producer's but tell where transactions end.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0

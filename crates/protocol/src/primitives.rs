@@ -63,7 +63,7 @@ pub trait Nullable: Sized + Default {
 }
 
 /// Reads a frame from its start. Byte strings are slices of the frame, not copies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     bytes: Bytes,
     elements_left: u32,

@@ -27,6 +27,8 @@ pub struct Record<'a> {
     /// A record without a value takes its key away, where a topic is compacted.
     pub value: Option<&'a [u8]>,
     headers: &'a [u8],
+    /// Key, value and headers, as [`body`] makes them.
+    pub body: &'a [u8],
     /// The whole record, with its length.
     pub bytes: &'a [u8],
 }
@@ -50,38 +52,43 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Appends a record, as [`Records`] reads it.
-pub fn put_record<'h>(
-    bytes: &mut Vec<u8>,
-    (timestamp_delta, offset_delta): (i64, i64),
+/// What a record is without its place in a batch: key, value and headers, as they are in one.
+pub fn body<'h>(
     key: Option<&[u8]>,
     value: Option<&[u8]>,
     headers: impl ExactSizeIterator<Item = Header<'h>> + Clone,
-) {
+) -> Vec<u8> {
     let sized = |bytes: Option<&[u8]>| {
         let length = bytes.map_or(-1, |bytes| bytes.len() as i64);
         varint_bytes(length) + bytes.map_or(0, <[u8]>::len)
     };
     let count = headers.len() as i64;
     let named = headers.clone().map(|(name, value)| sized(Some(name.as_bytes())) + sized(value));
-    let length = 1
-        + varint_bytes(timestamp_delta)
-        + varint_bytes(offset_delta)
-        + sized(key)
-        + sized(value)
-        + varint_bytes(count)
-        + named.sum::<usize>();
+    let size = sized(key) + sized(value) + varint_bytes(count) + named.sum::<usize>();
+    let mut body = Vec::with_capacity(size);
+    put_bytes(&mut body, key);
+    put_bytes(&mut body, value);
+    put_varint(&mut body, count);
+    for (name, value) in headers {
+        put_bytes(&mut body, Some(name.as_bytes()));
+        put_bytes(&mut body, value);
+    }
+    body
+}
+
+/// Appends a record with this [`body`], as [`Records`] reads it.
+pub(crate) fn put_record(
+    bytes: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i64,
+    body: &[u8],
+) {
+    let length = 1 + varint_bytes(timestamp_delta) + varint_bytes(offset_delta) + body.len();
     put_varint(bytes, length as i64);
     bytes.push(0);
     put_varint(bytes, timestamp_delta);
     put_varint(bytes, offset_delta);
-    put_bytes(bytes, key);
-    put_bytes(bytes, value);
-    put_varint(bytes, count);
-    for (name, value) in headers {
-        put_bytes(bytes, Some(name.as_bytes()));
-        put_bytes(bytes, value);
-    }
+    bytes.extend_from_slice(body);
 }
 
 fn put_bytes(bytes: &mut Vec<u8>, value: Option<&[u8]>) {
@@ -90,7 +97,7 @@ fn put_bytes(bytes: &mut Vec<u8>, value: Option<&[u8]>) {
 }
 
 /// A zigzag varint.
-pub fn put_varint(bytes: &mut Vec<u8>, value: i64) {
+fn put_varint(bytes: &mut Vec<u8>, value: i64) {
     let mut value = zigzag(value);
     while 0x80 <= value {
         bytes.push(value as u8 | 0x80);
@@ -144,10 +151,19 @@ fn read_record<'a>(rest: &mut &'a [u8]) -> Option<Record<'a>> {
     body.try_get_i8().ok()?;
     let timestamp_delta = get_varint(&mut body)?;
     let offset_delta = get_varint(&mut body)?;
+    let without_place = body;
     let key = get_bytes(&mut body).ok()?;
     let value = get_bytes(&mut body).ok()?;
     let bytes = &whole[..whole.len() - rest.len()];
-    Some(Record { timestamp_delta, offset_delta, key, value, headers: body, bytes })
+    Some(Record {
+        timestamp_delta,
+        offset_delta,
+        key,
+        value,
+        headers: body,
+        body: without_place,
+        bytes,
+    })
 }
 
 /// Bytes after their length; none for a length of -1.

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use crate::batch::{HEADER_BYTES, MAGIC, NO_PRODUCER, seal};
 use crate::compression::Compression;
-use crate::records::{Header, put_record};
+use crate::records::put_record;
 
 /// Who sends a batch, and the place of its first record in what they send to the partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,14 @@ impl Sequence {
     pub const fn after(self, records: i32) -> Self {
         let next = (self.base_sequence as i64 + records as i64) % (i32::MAX as i64 + 1);
         Self { base_sequence: next as i32, ..self }
+    }
+}
+
+impl Sequence {
+    fn put(self, mut header: &mut [u8]) {
+        header.put_i64(self.producer_id);
+        header.put_i16(self.producer_epoch);
+        header.put_i32(self.base_sequence);
     }
 }
 
@@ -55,21 +63,15 @@ impl BatchWriter {
         self.bytes.len().max(HEADER_BYTES)
     }
 
-    /// Appends a record. `timestamp` is in milliseconds since the epoch.
-    pub fn push<'h>(
-        &mut self,
-        timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: impl ExactSizeIterator<Item = Header<'h>> + Clone,
-    ) {
+    /// Appends a record with this [`body`](crate::records::body). `timestamp` is in milliseconds since the epoch.
+    pub fn push(&mut self, timestamp: i64, body: &[u8]) {
         if self.count == 0 {
             self.bytes.resize(HEADER_BYTES, 0);
             (self.base_timestamp, self.max_timestamp) = (timestamp, timestamp);
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let deltas = (timestamp.wrapping_sub(self.base_timestamp), i64::from(self.count));
-        put_record(&mut self.bytes, deltas, key, value, headers);
+        let delta = timestamp.wrapping_sub(self.base_timestamp);
+        put_record(&mut self.bytes, delta, i64::from(self.count), body);
         self.count += 1;
     }
 
@@ -99,28 +101,34 @@ impl BatchWriter {
         header.put_i32(self.count - 1);
         header.put_i64(self.base_timestamp);
         header.put_i64(self.max_timestamp);
-        header.put_i64(sequence.producer_id);
-        header.put_i16(sequence.producer_epoch);
-        header.put_i32(sequence.base_sequence);
-        header.put_i32(self.count);
+        sequence.put(header);
+        (&mut bytes[57..61]).put_i32(self.count);
         seal(&mut bytes);
         Ok(bytes.into())
     }
+}
+
+/// A batch as it was, in another place of a sequence.
+pub fn resequenced(batch: &[u8], sequence: Sequence) -> Bytes {
+    let mut bytes = batch.to_vec();
+    sequence.put(&mut bytes[43..57]);
+    seal(&mut bytes);
+    bytes.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batch::{BatchHeader, NewBatch};
-    use crate::records::Records;
+    use crate::records::{Records, body};
 
     #[test]
     fn what_was_written_is_read() {
         let headers = [("a", Some(&b"1"[..])), ("b", None), ("a", Some(b""))];
         for compression in Compression::ALL {
             let mut writer = BatchWriter::new();
-            writer.push(1_000, Some(b"k"), Some(&[7; 300]), headers.into_iter());
-            writer.push(990, None, None, [].into_iter());
+            writer.push(1_000, &body(Some(b"k"), Some(&[7; 300]), headers.into_iter()));
+            writer.push(990, &body(None, None, [].into_iter()));
             assert_eq!(writer.count(), 2);
             let sequence = Sequence { producer_id: 5, producer_epoch: 1, base_sequence: 9 };
             let bytes = writer.finish(sequence, compression).unwrap();
@@ -136,6 +144,13 @@ mod tests {
             assert_eq!((records[1].key, records[1].value), (None, None));
             assert_eq!(header.timestamp_of(&records[1]), Some(990));
             assert_eq!(records[1].offset_delta, 1);
+            let moved = resequenced(&bytes, sequence.after(2));
+            NewBatch::check(moved.clone()).unwrap();
+            let moved_header = BatchHeader::parse(&moved).unwrap();
+            assert_eq!(
+                BatchHeader { base_sequence: 11, crc: moved_header.crc, ..header },
+                moved_header
+            );
         }
     }
 

@@ -58,7 +58,7 @@ impl Batch {
         let mut writer = BatchWriter::new();
         for (at, (key, value)) in (self.timestamp..).zip(&self.pairs) {
             let [key, value] = [key, value].map(|text| text.as_deref().map(str::as_bytes));
-            writer.push(at, key, value, [].into_iter());
+            writer.push(at, &protocol::records::body(key, value, [].into_iter()));
         }
         let (producer_id, producer_epoch, base_sequence) = self.producer;
         let sequence = Sequence { producer_id, producer_epoch, base_sequence };

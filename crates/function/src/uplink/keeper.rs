@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wire::{Reject, RejectCode};
 
 use super::pace::Pace;
-use super::{Uplink, reason, size};
+use super::{Uplink, size};
 use crate::stop::Stop;
 
 /// Records of the buffer that are on their way up at once.
@@ -229,9 +229,7 @@ impl Uplink {
             None => self.drop_oldest(&consumer, stop).await,
         };
         self.delete_taken().await;
-        tokio::task::spawn_blocking(move || consumer.close())
-            .await
-            .expect("closing does not panic");
+        consumer.close().await;
         emptied
     }
 
@@ -287,7 +285,7 @@ impl Uplink {
                         shared.dead_letters.bury(&record, &source, &reject, 1).await;
                         self.taken_out(consumer, ticket, source.offset + 1, size(&record));
                     }
-                    Err(error) => return Ok(self.lost(producer, &reason(&error))),
+                    Err(error) => return Ok(self.lost(producer, &error.to_string())),
                 },
                 taken = consumer.recv_many(WINDOW), if arrived.is_empty() => arrived.extend(taken?),
                 () = sleep(pace.wait().max(Duration::from_millis(1))), if !arrived.is_empty() && rising.len() < WINDOW => {}

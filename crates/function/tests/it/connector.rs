@@ -61,8 +61,7 @@ impl Fixture {
         let consumer = Consumer::subscribe(self.servers(), "group", &["in"]).unwrap();
         let dead_letters = Funnel::new(Producer::new(self.servers()).unwrap(), "dead");
         let target = Target::Url(HttpFunction::new(url).unwrap());
-        let linger = Duration::from_millis(1);
-        let settings = Settings { in_flight, order: Order::Key, retry: RETRY, linger };
+        let settings = Settings { in_flight, order: Order::Key, retry: RETRY };
         let connector = Connector::new(consumer, target, dead_letters, settings);
         let counters = connector.counters();
         let (stopper, stop) = stop::channel();

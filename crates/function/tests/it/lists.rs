@@ -122,12 +122,7 @@ async fn the_three_functions_pass_lists_on_in_order_over_either_http() {
             Consumer::subscribe(servers, "group", &["in"]).unwrap(),
             Target::Url(HttpFunction::new(&format!("{scheme}://{address}")).unwrap()),
             Funnel::new(producer.clone(), "dead"),
-            connector::Settings {
-                in_flight: 64,
-                order: Order::Key,
-                retry: Retry::default(),
-                linger: Duration::from_millis(1),
-            },
+            connector::Settings { in_flight: 64, order: Order::Key, retry: Retry::default() },
         );
         let counters = connector.counters();
         let task = tokio::spawn(connector.run(stop.clone()));

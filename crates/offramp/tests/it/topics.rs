@@ -62,7 +62,7 @@ async fn lag_is_what_a_group_has_not_read() {
     for _ in 0..4 {
         consumer.done([consumer.recv().await.unwrap().ticket]);
     }
-    tokio::task::spawn_blocking(move || consumer.close()).await.unwrap();
+    consumer.close().await;
     let lag = place.run(&["lag", "readers", "-o", "json"]);
     let lag: serde_json::Value = serde_json::from_str(&lag).unwrap();
     assert_eq!(

@@ -1,8 +1,9 @@
 //! A pool of instances: threads that each own a loaded engine.
 //!
 //! Calls wait in one bounded queue. An instance takes what is waiting as one batch: alone when little arrives,
-//! many together under load, and none waits for a batch to fill. Engines run here and nowhere else, so that a
-//! probe never waits behind inference.
+//! many together under load, and none waits for a batch to fill. A probe does not wait behind inference: engines
+//! run on the pool's threads, except where a run of few samples costs no more than waking one of those would. Such
+//! a run happens where it is called for.
 //!
 //! An instance starts when a call finds all others busy, up to `scale.max`, and ends after [`IDLE_TIMEOUT`]
 //! without calls, down to `scale.min`.
@@ -10,7 +11,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Engine, Output, SubModel};
 use pipeline::Scale;
@@ -26,6 +27,13 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// An instance above the minimum that has nothing to do for this long ends and gives its memory back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// So few samples may be run where they are called for.
+const FEW: usize = 4;
+/// If they take no longer than this: about as long as waking a thread, and being woken by it.
+const SHORT: Duration = Duration::from_micros(100);
+/// How much of the newest run of few samples goes into what is expected of the next.
+const NEWEST: f64 = 0.1;
+
 /// Runs a sub-model on threads of its own.
 #[derive(Debug)]
 pub struct Pool {
@@ -39,6 +47,8 @@ struct Shared {
     max_batch: usize,
     state: Mutex<State>,
     wake: Condvar,
+    /// Runs few samples for those who call.
+    guest: Mutex<Option<Engine>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +57,8 @@ struct State {
     running: usize,
     idle: usize,
     closed: bool,
+    /// How long a run of few samples takes, in seconds; not known at first.
+    few_take: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -65,6 +77,7 @@ impl Pool {
             max_batch,
             state: Mutex::default(),
             wake: Condvar::new(),
+            guest: Mutex::default(),
         });
         for _ in 0..scale.min {
             start_instance(&shared, &mut shared.lock());
@@ -74,6 +87,9 @@ impl Pool {
 
     /// Runs `count` samples, concatenated in `samples`.
     pub async fn run(&self, samples: Vec<f32>, count: usize) -> Result<Output, Failure> {
+        if let Some(output) = self.shared.run_here(&samples, count) {
+            return output;
+        }
         let (reply, answer) = oneshot::channel();
         self.queue(Call { samples, count, reply })?;
         answer.await.unwrap_or_else(|_| Err(Failure::Unavailable("the pool is closing".into())))
@@ -114,6 +130,37 @@ impl Shared {
         self.state.lock().expect("no holder panics")
     }
 
+    /// Runs few samples on the caller's thread, if that is as quick as anything and an instance would be free.
+    fn run_here(&self, samples: &[f32], count: usize) -> Option<Result<Output, Failure>> {
+        if FEW < count {
+            return None;
+        }
+        let state = self.lock();
+        let is_quick = state.few_take.is_some_and(|take| take <= SHORT.as_secs_f64());
+        if !is_quick || !state.calls.is_empty() || state.idle == 0 {
+            return None;
+        }
+        drop(state);
+        // Somebody else's run is not waited for.
+        let mut guest = self.guest.try_lock().ok()?;
+        let started = Instant::now();
+        let output = run(&self.sub_model, &mut guest, samples);
+        self.took(count, started.elapsed());
+        Some(output.map_err(Failure::Failed))
+    }
+
+    /// Takes note of how long a run took.
+    fn took(&self, count: usize, took: Duration) {
+        if count <= FEW {
+            let newest = took.as_secs_f64();
+            let mut state = self.lock();
+            state.few_take = Some(match state.few_take {
+                Some(known) => known + NEWEST * (newest - known),
+                None => newest,
+            });
+        }
+    }
+
     /// The next batch, or `None` when this instance should end.
     fn next_batch(&self) -> Option<Vec<Call>> {
         let mut state = self.lock();
@@ -125,6 +172,11 @@ impl Shared {
             state.idle -= 1;
             if timeout.timed_out() && state.calls.is_empty() && state.running > self.scale.min {
                 state.running -= 1;
+                if state.running == 0
+                    && let Ok(mut guest) = self.guest.try_lock()
+                {
+                    *guest = None;
+                }
                 return None;
             }
         }
@@ -162,27 +214,46 @@ fn start_instance(shared: &Arc<Shared>, state: &mut State) {
 fn run_instance(shared: &Shared) {
     let mut engine = None;
     while let Some(batch) = shared.next_batch() {
-        run_batch(&shared.sub_model, &mut engine, batch);
+        run_batch(shared, &mut engine, batch);
     }
 }
 
-/// Runs one batch and answers each call with its part. Loads the engine if there is none, and drops it if it
-/// panicked, so that the next batch starts on a new one.
-fn run_batch(sub_model: &SubModel, engine: &mut Option<Engine>, mut batch: Vec<Call>) {
+/// Runs one batch and answers each call with its part.
+fn run_batch(shared: &Shared, engine: &mut Option<Engine>, mut batch: Vec<Call>) {
     let samples = match batch.as_mut_slice() {
         [only] => std::mem::take(&mut only.samples),
         calls => calls.iter().flat_map(|call| &call.samples).copied().collect(),
     };
+    let is_loaded = engine.is_some();
+    let started = Instant::now();
+    match run(&shared.sub_model, engine, &samples) {
+        Ok(output) => {
+            if is_loaded {
+                shared.took(output.samples, started.elapsed());
+            }
+            answer(batch, &output);
+        }
+        Err(reason) => refuse(batch, &reason),
+    }
+}
+
+/// Runs samples. Loads the engine if there is none, and drops it if it panicked, so that the next run starts on a
+/// new one.
+fn run(
+    sub_model: &SubModel,
+    engine: &mut Option<Engine>,
+    samples: &[f32],
+) -> Result<Output, String> {
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut loaded = engine.take().map_or_else(|| sub_model.engine(), Ok)?;
-        let output = loaded.run(&samples);
+        let output = loaded.run(samples);
         *engine = Some(loaded);
         output
     }));
     match run {
-        Ok(Ok(output)) => answer(batch, &output),
-        Ok(Err(error)) => refuse(batch, &format!("the sub-model did not run: {error}")),
-        Err(_) => refuse(batch, "the engine panicked"),
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(format!("the sub-model did not run: {error}")),
+        Err(_) => Err("the engine panicked".to_owned()),
     }
 }
 

@@ -9,12 +9,15 @@ use anyhow::{Context as _, bail};
 use crate::run;
 
 /// Third-party crates that only one of ours may depend on.
-const LINKED_BY: [(&str, &str); 5] = [
+const LINKED_BY: [(&str, &str); 8] = [
     ("tract-onnx", "model"),
     ("candle-core", "train"),
     ("candle-nn", "train"),
     ("rdkafka", "kafka"),
     ("rdkafka-sys", "kafka"),
+    ("tiny-skia", "bench"),
+    ("ttf-parser", "bench"),
+    ("dejavu", "bench"),
 ];
 /// Crates of ours that do no I/O, and what would give it to them.
 const PURE: [&str; 2] = ["wire", "pipeline"];

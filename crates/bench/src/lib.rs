@@ -2,12 +2,14 @@
 //! answers to what was sent, and what processes take of the machine.
 //!
 //! Whatever reads a topic and writes topics can be measured: [`devices`] send records with ids, [`collector`]
-//! reads the topics on which a record can end and says what became of each. Nothing here knows sub-models.
+//! reads the topics on which a record can end and says what became of each. [`figure`] draws what was measured, as SVG
+//! and PNG. Nothing here knows sub-models.
 
 pub mod answer;
 pub mod arrivals;
 pub mod collector;
 pub mod devices;
+pub mod figure;
 pub mod joiner;
 pub mod payload;
 pub mod process;

@@ -18,7 +18,7 @@ use function::tier::{Brokers, Composed, compose, exit_of};
 use kafka::{Event, Producer, Reader, Start, admin};
 use model::SubModel;
 use model::dataset::drawn;
-use pipeline::{Pipeline, Scale};
+use pipeline::{ExitSettings, Pipeline, Scale};
 use wire::{Encoding, Record, header};
 
 const OUT: &str = "standard output is there";
@@ -82,7 +82,9 @@ fn engine(sub_model: &SubModel, images: &[Bytes]) -> Times {
 async fn inference(sub_model: &SubModel, images: &[Bytes]) -> Times {
     let settings = Settings {
         tier: "edge".to_owned(),
-        exit: Some(exit_of(sub_model, None, None)),
+        exit: Some(
+            exit_of(sub_model, &ExitSettings::default()).expect("the model's own exit fits").1,
+        ),
         scale: Scale { min: 1, max: 1 },
         max_batch: 64,
         encoding: Encoding::U8,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use model::{Decision, Exit, Rows, SubModel, confidence, decide};
+use model::{Exit, Rows, SubModel, predict};
 use pipeline::Scale;
 use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 
@@ -175,7 +175,8 @@ impl Inference {
     fn split(&self, incoming: Incoming<'_>, output: &Rows<'_>) -> Result<Outcome, Reject> {
         let (mut answered, mut forwarded, mut instead) = (Vec::new(), Vec::new(), Vec::new());
         let answers_here = self.settings.answer_here && self.exit.is_some();
-        let criterion = self.settings.exit.map(|exit| exit.criterion).unwrap_or_default();
+        let rule = self.settings.exit.as_ref();
+        let criterion = rule.map(|rule| rule.criterion).unwrap_or_default();
         let mut confidences = Vec::with_capacity(output.samples);
         for row in 0..output.samples {
             let exit = output.exit_row(row);
@@ -184,9 +185,11 @@ impl Inference {
                 let reason = format!("the sub-model's output for sample {row} is not finite");
                 return Err(Reject::new(RejectCode::NotFinite, reason));
             }
-            confidences.push(confidence(exit, criterion));
-            match (decide(exit, self.settings.exit.as_ref()), features) {
-                (Decision::Forward, Some(features)) => {
+            let prediction = predict(exit, criterion);
+            confidences.push(prediction.confidence);
+            let leaves = rule.is_none_or(|rule| rule.admits(&prediction));
+            match features {
+                Some(features) if !leaves => {
                     forwarded.push((row, features));
                     instead.extend(answers_here.then_some((row, exit)));
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kafka::{Consumer, KafkaError, Producer};
 use model::{Exit, SubModel};
-use pipeline::{OnLoss, Pipeline, Servers, Tier, Topic};
+use pipeline::{ExitSettings, OnLoss, Pipeline, Servers, Tier, Topic};
 use wire::ExitCriterion;
 
 use crate::connector::{self, Connector, Target};
@@ -67,18 +67,65 @@ pub struct Composed {
     pub uplink: Option<Uplink>,
 }
 
-/// The exit of a tier that is not the last: what is configured, else what the artefact carries. An artefact
-/// that carries none forwards what is not certain.
+/// Settings that do not fit the artefact whose exit they are to replace.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation")]
+pub enum ExitMisfit {
+    #[error(
+        "`criterion` is {found}, but the sub-model's threshold {threshold} is for {own}: expected a `threshold` too"
+    )]
+    Threshold { found: ExitCriterion, own: ExitCriterion, threshold: String },
+
+    #[error("`class_thresholds` names `{label}`, expected labels of the sub-model: {known}")]
+    Label { label: String, known: String },
+}
+
+/// The exit of a tier that is not the last, and its sub-model with the temperature for it: what is configured, else
+/// what the artefact carries. An artefact that carries none forwards what is not certain.
+///
+/// # Errors
+///
+/// The settings name a label that the sub-model does not have, or a criterion that its thresholds are not for.
 pub fn exit_of(
     sub_model: &SubModel,
-    criterion: Option<ExitCriterion>,
-    threshold: Option<f64>,
-) -> Exit {
-    let own = sub_model.metadata().exit;
-    Exit {
-        criterion: criterion.or(own.map(|own| own.criterion)).unwrap_or_default(),
-        threshold: threshold.or(own.map(|own| own.threshold)).unwrap_or(1.0),
+    settings: &ExitSettings,
+) -> Result<(SubModel, Exit), ExitMisfit> {
+    let own = sub_model.metadata().exit.as_ref();
+    let mut exit = own.cloned().unwrap_or_else(|| Exit::new(ExitCriterion::default(), 1.0));
+    if let Some(criterion) = settings.criterion
+        && criterion != exit.criterion
+    {
+        if own.is_some() && settings.threshold.is_none() {
+            let (own, threshold) = (exit.criterion, exit.shown_threshold().into_owned());
+            return Err(ExitMisfit::Threshold { found: criterion, own, threshold });
+        }
+        exit = Exit::new(criterion, 1.0);
     }
+    if let Some(threshold) = settings.threshold {
+        exit = Exit::new(exit.criterion, threshold);
+    }
+    let labels = &sub_model.metadata().labels;
+    for (label, &threshold) in &settings.class_thresholds {
+        let Some(class) = labels.iter().position(|known| known == label) else {
+            let (label, known) = (label.clone(), labels.join(", "));
+            return Err(ExitMisfit::Label { label, known });
+        };
+        exit.class_thresholds.resize(labels.len(), exit.threshold);
+        exit.class_thresholds[class] = threshold;
+    }
+    let temperature = settings.temperature.unwrap_or(sub_model.temperature());
+    Ok((sub_model.with_temperature(temperature), exit))
+}
+
+/// Why a tier could not be composed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// Its exit is configured as its sub-model has none.
+    #[error(transparent)]
+    Exit(#[from] ExitMisfit),
+    /// A broker's client could not be made.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
 }
 
 /// Composes a tier. Its instances start to load and its consumer joins the group, named as the input topic.
@@ -87,9 +134,12 @@ pub fn compose(
     tier: &Tier,
     sub_model: SubModel,
     brokers: &mut Brokers,
-) -> Result<Composed, KafkaError> {
+) -> Result<Composed, ComposeError> {
     let next = pipeline.next_of(tier);
-    let exit = next.map(|_| exit_of(&sub_model, tier.criterion, tier.threshold));
+    let (sub_model, exit) = match next {
+        Some(_) => exit_of(&sub_model, &tier.exit).map(|(model, exit)| (model, Some(exit)))?,
+        None => (sub_model, None),
+    };
     let settings = Settings {
         tier: tier.name.clone(),
         exit,
@@ -127,4 +177,75 @@ pub fn compose(
         connector::Settings { in_flight: tier.in_flight, order: tier.order, retry: tier.retry };
     let connector = Connector::new(consumer, target, dead_letters, settings);
     Ok(Composed { connector, uplink })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{Artefact, Dense, DenseTier, Metadata};
+
+    use super::*;
+
+    fn sub_model(exit: Option<Exit>) -> SubModel {
+        let identity = || Dense { kernel: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] };
+        let tier = DenseTier { hidden: vec![identity()], exit: identity(), forwards: true };
+        let labels = vec!["no".to_owned(), "yes".to_owned()];
+        let metadata = Metadata {
+            input_shape: vec![2],
+            labels,
+            exit,
+            temperature: 2.0,
+            ..Metadata::default()
+        };
+        Artefact::from_dense(&tier, &metadata).unwrap().sub_model().clone()
+    }
+
+    fn by_class() -> Exit {
+        Exit { class_thresholds: vec![0.25, 0.5], ..Exit::new(ExitCriterion::Margin, 0.375) }
+    }
+
+    #[test]
+    fn without_settings_the_artefact_decides() {
+        let (model, exit) =
+            exit_of(&sub_model(Some(by_class())), &ExitSettings::default()).unwrap();
+        assert_eq!((exit, model.temperature()), (by_class(), 2.0));
+        let (_, exit) = exit_of(&sub_model(None), &ExitSettings::default()).unwrap();
+        assert_eq!(exit, Exit::new(ExitCriterion::MaxSoftmax, 1.0));
+    }
+
+    #[test]
+    fn each_setting_replaces_what_it_names() {
+        let own = sub_model(Some(by_class()));
+        let exit = |settings: &ExitSettings| exit_of(&own, settings).unwrap();
+        let threshold = ExitSettings::threshold(0.75);
+        assert_eq!(exit(&threshold).1, Exit::new(ExitCriterion::Margin, 0.75));
+        let class = BTreeMap::from([("yes".to_owned(), 0.875)]);
+        let classes = ExitSettings { class_thresholds: class.clone(), ..ExitSettings::default() };
+        assert_eq!(exit(&classes).1.class_thresholds, [0.25, 0.875]);
+        let both = ExitSettings { class_thresholds: class, ..threshold.clone() };
+        assert_eq!(exit(&both).1.class_thresholds, [0.75, 0.875]);
+        let temperature = ExitSettings { temperature: Some(0.5), ..ExitSettings::default() };
+        assert!((exit(&temperature).0.temperature() - 0.5).abs() < f32::EPSILON);
+        let criterion = Some(ExitCriterion::Entropy);
+        let entropy = ExitSettings { criterion, ..threshold };
+        assert_eq!(exit(&entropy).1, Exit::new(ExitCriterion::Entropy, 0.75));
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_the_artefact_are_explained() {
+        let own = sub_model(Some(by_class()));
+        let error = |settings: &ExitSettings| exit_of(&own, settings).unwrap_err().to_string();
+        let criterion = Some(ExitCriterion::MaxSoftmax);
+        assert_eq!(
+            error(&ExitSettings { criterion, ..ExitSettings::default() }),
+            "`criterion` is max-softmax, but the sub-model's threshold 0.2500 to 0.5000 by class is for \
+             margin: expected a `threshold` too"
+        );
+        let class_thresholds = BTreeMap::from([("maybe".to_owned(), 0.5)]);
+        assert_eq!(
+            error(&ExitSettings { class_thresholds, ..ExitSettings::default() }),
+            "`class_thresholds` names `maybe`, expected labels of the sub-model: no, yes"
+        );
+    }
 }

@@ -166,9 +166,8 @@ impl Engine {
             self.run_batch(size, batch, &mut output)?;
             rest = after;
         }
-        if let Some(inverse) = plans.inverse_temperature {
-            output.exit.chunks_exact_mut(classes).for_each(|row| sharpen(row, inverse));
-        }
+        let temperature = sub_model.temperature();
+        output.exit.chunks_exact_mut(classes).for_each(|row| apply_temperature(row, temperature));
         Ok(output)
     }
 
@@ -229,12 +228,19 @@ fn largest_batch(samples: usize) -> usize {
     BATCH_SIZES.partition_point(|&size| size <= samples).saturating_sub(1)
 }
 
-/// Turns `softmax(z)` into `softmax(z / temperature)`, given `1 / temperature`: the powers differ
-/// from the exponentials by one factor, which the normalisation removes.
-fn sharpen(row: &mut [f32], inverse_temperature: f32) {
+/// Turns `softmax(z)` into `softmax(z / temperature)`: `p^(1/temperature)` differs from the exponential by one factor,
+/// which the normalisation removes. A temperature of 1 leaves the row as it is, bit for bit.
+///
+/// Probabilities are taken relative to the largest, so that no temperature makes all of them vanish.
+pub(crate) fn apply_temperature(row: &mut [f32], temperature: f32) {
+    if (temperature - 1.0).abs() < f32::EPSILON {
+        return;
+    }
+    let largest = row.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let inverse = temperature.recip();
     let mut sum = 0.0;
     for value in &mut *row {
-        *value = value.powf(inverse_temperature);
+        *value = (*value / largest).powf(inverse);
         sum += *value;
     }
     for value in row {
@@ -249,7 +255,6 @@ pub(crate) struct Plans {
     shape: Vec<usize>,
     /// Scale and offset, unless they change nothing.
     scaling: Option<(f32, f32)>,
-    inverse_temperature: Option<f32>,
     features_len: Option<usize>,
     classes: usize,
     max_batch: usize,
@@ -264,14 +269,12 @@ impl Plans {
         metadata: &Metadata,
         shapes: &OutputShapes,
     ) -> Plans {
-        let exactly_one = (metadata.temperature - 1.0).abs() < f32::EPSILON;
         Plans {
             name: name.to_owned(),
             graph,
             shape: signature.input_shape.clone(),
             scaling: Some((metadata.input_scale, metadata.input_offset))
                 .filter(|&scaling| scaling != (1.0, 0.0)),
-            inverse_temperature: (!exactly_one).then(|| metadata.temperature.recip()),
             features_len: shapes.features.as_ref().map(|shape| shape.iter().product()),
             classes: shapes.classes,
             max_batch: (MAX_BATCH_ELEMENTS / shapes.largest).max(1),
@@ -320,10 +323,30 @@ mod tests {
     }
 
     #[test]
-    fn sharpening_keeps_a_distribution() {
-        let mut row = [0.7, 0.2, 0.1];
-        sharpen(&mut row, 0.5);
-        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(row[0] < 0.7 && row[0] > row[1] && row[1] > row[2]);
+    fn a_temperature_keeps_a_distribution() {
+        for temperature in [0.001, 0.5, 2.0, 1000.0] {
+            let mut row = [0.7, 0.2, 0.1, 0.0];
+            apply_temperature(&mut row, temperature);
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{temperature}: {row:?}");
+            assert_eq!(row[0] < 0.7, temperature > 1.0, "{temperature}: {row:?}");
+            assert!(row[0] >= row[1] && row[1] >= row[2], "{temperature}: {row:?}");
+        }
+        let mut row = [0.7, f32::NAN, 0.1];
+        apply_temperature(&mut row, 2.0);
+        assert!(row.iter().any(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn a_temperature_divides_the_logits() {
+        let (logits, temperature) = ([2.0f32, -1.0, 0.5], 1.7f32);
+        let softmax = |divisor: f32| -> Vec<f32> {
+            let powers: Vec<f32> = logits.iter().map(|logit| (logit / divisor).exp()).collect();
+            powers.iter().map(|power| power / powers.iter().sum::<f32>()).collect()
+        };
+        let mut row = softmax(1.0);
+        apply_temperature(&mut row, temperature);
+        for (found, expected) in row.iter().zip(softmax(temperature)) {
+            assert!((found - expected).abs() < 1e-6, "{found}, expected {expected}");
+        }
     }
 }

@@ -10,10 +10,12 @@
 //! - [`decide`] turns one sample's softmax vector into [`Decision::Exit`] or [`Decision::Forward`].
 //! - [`dataset`] reads MNIST-like files, or draws digits where there are none.
 //! - [`evaluate`] measures a whole cascade of sub-models on a dataset.
+//! - [`calibrate`] finds the thresholds for what a cascade is to reach, and what can be promised of them.
 //!
 //! This is the only crate that links the neural network engine. It knows no topics, functions or
 //! tiers beyond the name that a file carries.
 
+pub mod calibrate;
 pub mod dataset;
 mod decision;
 mod engine;
@@ -25,10 +27,10 @@ mod onnx;
 pub mod random;
 mod sub_model;
 
-pub use decision::{Decision, Prediction, confidence, decide};
+pub use decision::{Decision, Exit, Prediction, decide, predict};
 pub use engine::{Engine, Output, Rows};
 pub use error::{ModelError, Unsupported};
-pub use metadata::{Exit, Metadata};
+pub use metadata::{Histogram, Metadata};
 pub use onnx::{Artefact, Dense, DenseTier};
 pub use sub_model::{SubModel, TensorSummary};
 pub use wire::ExitCriterion;

@@ -19,13 +19,15 @@ use crate::{Metadata, ModelError};
 
 /// The most bytes that a sub-model's file may have. Tiers are small by intent; this only keeps a
 /// wrong path from filling the memory.
-const MAX_BYTES: u64 = 512 << 20;
+pub(crate) const MAX_BYTES: u64 = 512 << 20;
 
 /// A validated sub-model. Cheap to clone, and shared between threads; each thread runs its own
 /// [`Engine`].
 #[derive(Clone)]
 pub struct SubModel {
     inner: Arc<Inner>,
+    /// The file's, unless it was replaced.
+    temperature: f32,
 }
 
 struct Inner {
@@ -88,6 +90,7 @@ impl SubModel {
         let metadata = complete(name, metadata, &signature, shapes.classes)?;
         let plans = Plans::new(name, graph, &signature, &metadata, &shapes);
         let sub_model = SubModel {
+            temperature: metadata.temperature,
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 version: version(bytes),
@@ -107,6 +110,22 @@ impl SubModel {
     /// What the file says about itself, with defaults where it says nothing.
     pub fn metadata(&self) -> &Metadata {
         &self.inner.metadata
+    }
+
+    /// What the engines of this sub-model divide the logits by before the softmax.
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
+
+    /// The same sub-model, weights shared, with another temperature than its file says.
+    ///
+    /// # Panics
+    ///
+    /// When `temperature` is not a positive number.
+    #[must_use]
+    pub fn with_temperature(&self, temperature: f32) -> SubModel {
+        assert!(temperature > 0.0 && temperature.is_finite(), "{temperature} is not a temperature");
+        SubModel { inner: Arc::clone(&self.inner), temperature }
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of the file: two sub-models with the same
@@ -367,6 +386,17 @@ fn complete(
     if metadata.input_shape != signature.input_shape {
         let found = format!("{:?}", metadata.input_shape);
         return Err(fail("`offramp.input_shape`", found, format!("{:?}", signature.input_shape)));
+    }
+    if let Some(exit) = &metadata.exit
+        && !exit.class_thresholds.is_empty()
+        && exit.class_thresholds.len() != classes
+    {
+        let found = exit.class_thresholds.len().to_string();
+        return Err(fail(
+            "the number of class thresholds",
+            found,
+            format!("{classes}, one per class"),
+        ));
     }
     if metadata.exit.is_some() && signature.features.is_none() {
         metadata.exit = None;

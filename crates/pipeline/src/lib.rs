@@ -13,6 +13,7 @@ mod table;
 mod tests;
 mod uplink;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -49,10 +50,8 @@ pub struct Tier {
     pub name: String,
     /// The sub-model's artefact.
     pub model: PathBuf,
-    /// Replaces the artefact's own exit criterion, if set.
-    pub criterion: Option<ExitCriterion>,
-    /// Replaces the artefact's own threshold, if set; in [0, 1].
-    pub threshold: Option<f64>,
+    /// What replaces the artefact's own exit.
+    pub exit: ExitSettings,
     /// Where records arrive.
     pub input: Topic,
     /// How samples of arriving records are written, unless they say otherwise.
@@ -81,6 +80,26 @@ pub struct Tier {
     /// What happens while the next tier's broker is away; `None` where it is this tier's own, or where this
     /// tier is the last.
     pub uplink: Option<Uplink>,
+}
+
+/// What replaces the exit that an artefact carries: what is set, and only that.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ExitSettings {
+    /// How the confidence is computed. A threshold comes with it, unless the artefact's is for the same one.
+    pub criterion: Option<ExitCriterion>,
+    /// The least confidence with which a sample leaves, in [0, 1]. Replaces the artefact's thresholds of all classes.
+    pub threshold: Option<f64>,
+    /// Divides the logits before the softmax; more than 0.
+    pub temperature: Option<f32>,
+    /// The least confidence by the label of the predicted class, in [0, 1]; those of labels that are not here stay.
+    pub class_thresholds: BTreeMap<String, f64>,
+}
+
+impl ExitSettings {
+    /// Another threshold, and all else as the artefact has it.
+    pub fn threshold(threshold: f64) -> Self {
+        Self { threshold: Some(threshold), ..Self::default() }
+    }
 }
 
 /// Which records are handled one after the other.

@@ -14,7 +14,7 @@ use crate::problem::{Invalid, Problems};
 use crate::table::Table;
 use crate::{
     DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_LISTEN, DEFAULT_LOG_DIR, DEFAULT_MAX_BATCH,
-    DEFAULT_SCALE, EmbeddedBroker, Pipeline, Retry, Scale, Servers, Tier, Topic,
+    DEFAULT_SCALE, EmbeddedBroker, ExitSettings, Pipeline, Retry, Scale, Servers, Tier, Topic,
 };
 
 /// More tiers than any continuum has; a bound so that a generated file cannot start thousands of pools.
@@ -23,6 +23,7 @@ const MAX_TIERS: usize = 16;
 const EMBEDDED: &str = "embedded";
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 100 long";
 const ENCODINGS: &str = "one of json, u8, i16, i32, f16, f32, f64, int8";
+const CRITERIA: &str = "\"max-softmax\", \"margin\" or \"entropy\"";
 const FEATURES: &str = "\"json\", \"f32\", \"f16\" or \"int8\"";
 const SERVERS: &str = "\"embedded\" or \"host:port\", several separated by commas";
 
@@ -197,16 +198,10 @@ fn tier(
             Some(uplink::read(&table, &servers, topic))
         }
     };
-    let exit = table.table("exit", "a table as { threshold = 0.8 }");
-    let (mut criterion, mut threshold) = (None, None);
-    if let Some(exit) = exit {
-        if last {
-            table.problem("exit", "is set, but the last tier always answers: remove it");
-        }
-        criterion = exit.parsed("criterion", "\"max-softmax\"");
-        threshold = exit.share("threshold");
-        exit.finish();
+    if last && table.has("exit") {
+        table.problem("exit", "is set, but the last tier always answers: remove it");
     }
+    let exit = exit(&table);
     let topic =
         |key: &'static str| topic(&table, key, &servers, &format!("{pipeline}.{name}-{key}"));
     let (input, samples) = topic("input");
@@ -222,8 +217,7 @@ fn tier(
     }
     let read = Tier {
         model: model.map_or_else(PathBuf::new, |model| base.join(model)),
-        criterion,
-        threshold,
+        exit,
         input,
         encoding: samples.encoding,
         shape: samples.shape,
@@ -242,6 +236,21 @@ fn tier(
     taken.note(&table, &read);
     table.finish();
     read
+}
+
+/// What replaces the artefact's own exit.
+fn exit(table: &Table<'_, '_>) -> ExitSettings {
+    let Some(table) = table.table("exit", "a table as { threshold = 0.8 }") else {
+        return ExitSettings::default();
+    };
+    let exit = ExitSettings {
+        criterion: table.parsed("criterion", CRITERIA),
+        threshold: table.share("threshold"),
+        temperature: table.positive("temperature").map(|temperature| temperature as f32),
+        class_thresholds: table.shares("class_thresholds", "a table of labels, as { \"7\" = 0.9 }"),
+    };
+    table.finish();
+    exit
 }
 
 fn name_of(table: &Table<'_, '_>, key: &'static str) -> Option<String> {

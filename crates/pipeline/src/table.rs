@@ -4,6 +4,7 @@
 //! [`Table::finish`] notes every key that nobody asked for.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
@@ -136,17 +137,43 @@ impl<'f, 't> Table<'f, 't> {
     /// A number from 0 to 1.
     pub(crate) fn share(&self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();
-        let digits = value
-            .as_float()
-            .map(toml::de::DeFloat::as_str)
-            .or(value.as_integer().map(toml::de::DeInteger::as_str));
-        let number = digits
-            .and_then(|digits| digits.parse::<f64>().ok())
-            .filter(|number| (0.0..=1.0).contains(number));
+        let share = share(value);
+        if share.is_none() {
+            self.wrong_type(key, value, SHARE);
+        }
+        share
+    }
+
+    /// A number that a 32-bit float holds, more than 0.
+    pub(crate) fn positive(&self, key: &'static str) -> Option<f64> {
+        let value = self.get(key)?.get_ref();
+        let fits = |number: &f64| (*number as f32).is_finite() && *number as f32 > 0.0;
+        let number = number(value).filter(fits);
         if number.is_none() {
-            self.wrong_type(key, value, "a number from 0 to 1");
+            self.wrong_type(key, value, "a number more than 0");
         }
         number
+    }
+
+    /// A table of numbers from 0 to 1 by names of the user's; empty where it is absent.
+    pub(crate) fn shares(&self, key: &'static str, expected: &str) -> BTreeMap<String, f64> {
+        let Some(value) = self.get(key) else { return BTreeMap::new() };
+        let Some(entries) = value.get_ref().as_table() else {
+            self.wrong_type(key, value.get_ref(), expected);
+            return BTreeMap::new();
+        };
+        let mut shares = BTreeMap::new();
+        for (name, value) in entries {
+            let name: &str = name.get_ref();
+            if let Some(share) = share(value.get_ref()) {
+                shares.insert(name.to_owned(), share);
+            } else {
+                let (called, found) = (self.called(key), shown(value.get_ref()));
+                let text = format!("{called}: `{name}` is {found}, expected {SHARE}");
+                self.problems.borrow_mut().add(value.span().start, text);
+            }
+        }
+        shares
     }
 
     /// A table inside this one, called `TABLE: KEY` in messages.
@@ -201,6 +228,20 @@ impl<'f, 't> Table<'f, 't> {
             self.problems.borrow_mut().add(key.span().start, text);
         }
     }
+}
+
+const SHARE: &str = "a number from 0 to 1";
+
+fn share(value: &DeValue<'_>) -> Option<f64> {
+    number(value).filter(|number| (0.0..=1.0).contains(number))
+}
+
+fn number(value: &DeValue<'_>) -> Option<f64> {
+    let digits = value
+        .as_float()
+        .map(toml::de::DeFloat::as_str)
+        .or(value.as_integer().map(toml::de::DeInteger::as_str));
+    digits?.parse().ok()
 }
 
 fn shown(value: &DeValue<'_>) -> String {

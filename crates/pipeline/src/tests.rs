@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ fn defaults_make_a_short_file_enough() {
     let topic = |name: &str| Topic { servers: Servers::Embedded, name: name.into() };
     assert_eq!(edge.model, Path::new("base/edge.onnx"));
     assert_eq!(cloud.model, Path::new("/models/cloud.onnx"));
-    assert_eq!((edge.criterion, edge.threshold), (None, Some(0.8)));
+    assert_eq!(edge.exit, ExitSettings::threshold(0.8));
     assert_eq!(edge.input, topic("mnist.edge-input"));
     assert_eq!(edge.output, topic("mnist.edge-output"));
     assert_eq!(edge.dead_letter, topic("mnist.edge-dead-letter"));
@@ -55,7 +56,7 @@ fn every_key_has_its_effect() {
         [[tier]]
         name = "edge"
         model = "edge.onnx"
-        exit = { criterion = "max-softmax", threshold = 1 }
+        exit = { criterion = "margin", threshold = 1, temperature = 2, class_thresholds = { "7" = 0.9 } }
         bootstrap_servers = "edge-0:9092, edge-1:9093"
         input = { topic = "in", encoding = "u8", shape = [28, 28] }
         features = "int8"
@@ -85,8 +86,15 @@ fn every_key_has_its_effect() {
     assert_eq!((edge.encoding, edge.features), (Encoding::U8, Encoding::Int8));
     assert_eq!((edge.shape.as_deref(), edge.order), (Some(&[28, 28][..]), Order::Partition));
     let remote = Servers::Bootstrap("edge-0:9092, edge-1:9093".into());
-    assert_eq!(edge.criterion, Some(ExitCriterion::MaxSoftmax));
-    assert_eq!(edge.threshold, Some(1.0));
+    assert_eq!(
+        edge.exit,
+        ExitSettings {
+            criterion: Some(ExitCriterion::Margin),
+            threshold: Some(1.0),
+            temperature: Some(2.0),
+            class_thresholds: BTreeMap::from([("7".to_owned(), 0.9)]),
+        }
+    );
     assert_eq!(edge.input, Topic { servers: remote.clone(), name: "in".into() });
     assert_eq!(edge.output, Topic { servers: Servers::Embedded, name: "out".into() });
     assert_eq!(edge.dead_letter, Topic { servers: remote.clone(), name: "dead".into() });
@@ -125,7 +133,7 @@ listen = "localhost"
 colour = "red"
 [[tier]]
 name = "edge node"
-exit = { threshold = 1.5, criterion = "entropie" }
+exit = { threshold = 1.5, criterion = "entropie", temperature = 0, class_thresholds = { seven = 7, eight = 0.5 } }
 bootstrap_server = "kafka:9092"
 bootstrap_servers = "kafka"
 in_flight = 0
@@ -142,14 +150,16 @@ name = "cloud"
 model = "cloud.onnx"
 exit = { threshold = 0.5 }
 "#
-    ), "18 problems
+    ), "20 problems
   line 2: [pipeline]: `name` is missing, expected a name of letters, digits, `-`, `_` and `.`, at most 100 long
   line 3: [pipeline]: `nam` is not a known key; did you mean `name`?
   line 5: [broker]: `listen` is \"localhost\", expected an address as 127.0.0.1:9092
   line 6: [broker]: `colour` is not a known key; known keys: dir, listen
   line 7: tier 1: `model` is missing, expected the path of an .onnx file
   line 8: tier 1: `name` is \"edge node\", expected a name of letters, digits, `-`, `_` and `.`, at most 100 long
-  line 9: tier 1, exit: `criterion` is \"entropie\", expected \"max-softmax\"
+  line 9: tier 1, exit: `class_thresholds`: `seven` is 7, expected a number from 0 to 1
+  line 9: tier 1, exit: `criterion` is \"entropie\", expected \"max-softmax\", \"margin\" or \"entropy\"
+  line 9: tier 1, exit: `temperature` is 0, expected a number more than 0
   line 9: tier 1, exit: `threshold` is 1.5, expected a number from 0 to 1
   line 10: tier 1: `bootstrap_server` is not a known key; did you mean `bootstrap_servers`?
   line 11: tier 1: `bootstrap_servers` is \"kafka\", expected \"embedded\" or \"host:port\", several separated by commas

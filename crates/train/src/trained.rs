@@ -25,8 +25,7 @@ impl Trained {
         let mut input_scale = INPUT_SCALE;
         let mut tiers = Vec::new();
         for (tier, weights) in recipe.topology.tiers().into_iter().zip(network.weights()?) {
-            let threshold =
-                Exit { criterion: ExitCriterion::MaxSoftmax, threshold: recipe.threshold };
+            let threshold = Exit::new(ExitCriterion::MaxSoftmax, recipe.threshold);
             let metadata = Metadata {
                 tier: tier.name.clone(),
                 labels: recipe.labels.clone(),

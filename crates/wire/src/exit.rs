@@ -9,19 +9,29 @@ use std::str::FromStr;
 /// How the confidence of an exit is computed from its softmax output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ExitCriterion {
-    /// The largest softmax probability (Bueno et al., 2024; Kafka-ML).
+    /// The largest softmax probability p₁ (Bueno et al., 2024; Kafka-ML).
     #[default]
     MaxSoftmax,
+    /// The largest softmax probability less the second largest, p₁ − p₂.
+    Margin,
+    /// 1 − H / ln C, where H = −Σ p ln p over the C classes: the entropy of `BranchyNet` (Teerapittayanon et
+    /// al., 2016), normalised as in DDNN (2017) and turned around, so that here too larger is surer. 1 is
+    /// certain of one class, 0 says all are equally likely.
+    Entropy,
 }
 
 impl ExitCriterion {
     /// Every criterion, in the order in which help texts and errors list them.
-    pub const ALL: [Self; 1] = [Self::MaxSoftmax];
+    pub const ALL: [Self; 3] = [Self::MaxSoftmax, Self::Margin, Self::Entropy];
+    /// Their names, as errors list them.
+    pub const EXPECTED: &'static str = "`max-softmax`, `margin` or `entropy`";
 
     /// The name in configuration, metadata and headers.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MaxSoftmax => "max-softmax",
+            Self::Margin => "margin",
+            Self::Entropy => "entropy",
         }
     }
 }
@@ -34,7 +44,7 @@ impl fmt::Display for ExitCriterion {
 
 /// A criterion that does not exist.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not an exit criterion; expected `max-softmax`")]
+#[error("`{0}` is not an exit criterion; expected {expected}", expected = ExitCriterion::EXPECTED)]
 pub struct UnknownCriterion(String);
 
 impl FromStr for ExitCriterion {
@@ -58,6 +68,9 @@ mod tests {
             assert_eq!(criterion.to_string().parse::<ExitCriterion>().unwrap(), criterion);
         }
         let error = "entropie".parse::<ExitCriterion>().unwrap_err().to_string();
-        assert_eq!(error, "`entropie` is not an exit criterion; expected `max-softmax`");
+        assert_eq!(
+            error,
+            "`entropie` is not an exit criterion; expected `max-softmax`, `margin` or `entropy`"
+        );
     }
 }

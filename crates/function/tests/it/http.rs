@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use pipeline::ExitSettings;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -20,7 +21,7 @@ use crate::inference::{demo_model, image, settings};
 /// An inference function that gives its results back to the caller.
 async fn serve() -> (String, Stopper, JoinHandle<()>) {
     let sub_model = demo_model("edge");
-    let exit = Some(tier::exit_of(&sub_model, None, Some(0.5)));
+    let exit = Some(tier::exit_of(&sub_model, &ExitSettings::threshold(0.5)).unwrap().1);
     let settings = Settings { exit, max_batch: 8, ..settings("edge") };
     let inference = Arc::new(Inference::new(sub_model, settings, None, None));
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

@@ -7,7 +7,7 @@ use function::inference::Settings;
 use function::{Failure, Fate, Inference, tier};
 use model::SubModel;
 use model::dataset::drawn;
-use pipeline::Scale;
+use pipeline::{ExitSettings, Scale};
 use wire::{Encoding, Header, Record, RejectCode, Source, Tensor};
 
 /// A sub-model of the demo.
@@ -43,7 +43,7 @@ pub(crate) fn settings(tier: &str) -> Settings {
 
 fn inference(threshold: f64, scale: Scale, max_batch: usize) -> Inference {
     let sub_model = demo_model("edge");
-    let exit = Some(tier::exit_of(&sub_model, None, Some(threshold)));
+    let exit = Some(tier::exit_of(&sub_model, &ExitSettings::threshold(threshold)).unwrap().1);
     let settings = Settings { exit, scale, max_batch, ..settings("edge") };
     Inference::new(sub_model, settings, None, None)
 }
@@ -157,7 +157,7 @@ async fn calls_at_once_are_all_answered_by_a_pool_that_starts_at_zero() {
 async fn features_are_written_as_asked_and_read_as_they_say() {
     let (edge, fog) = (demo_model("edge"), demo_model("fog"));
     let of = |features| {
-        let exit = Some(tier::exit_of(&edge, None, Some(1.0)));
+        let exit = Some(tier::exit_of(&edge, &ExitSettings::threshold(1.0)).unwrap().1);
         let settings = Settings { exit, features, ..settings("edge") };
         Inference::new(edge.clone(), settings, None, None)
     };

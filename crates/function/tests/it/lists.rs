@@ -19,7 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use kafka::{Consumer, Event, Producer, Reader, Start};
-use pipeline::{Order, Retry};
+use pipeline::{ExitSettings, Order, Retry};
 use wire::{Header, Record, RejectCode, header};
 
 use crate::inference::{demo_model, image, settings};
@@ -37,7 +37,7 @@ async fn serve(function: Function, stop: &Stop) -> SocketAddr {
 
 fn inference(threshold: f64, exit: Option<Destination>, forward: Option<Destination>) -> Function {
     let sub_model = demo_model("edge");
-    let exit_rule = Some(tier::exit_of(&sub_model, None, Some(threshold)));
+    let exit_rule = Some(tier::exit_of(&sub_model, &ExitSettings::threshold(threshold)).unwrap().1);
     let settings = Settings { exit: exit_rule, max_batch: 8, ..settings("edge") };
     Function::Inference(Arc::new(Inference::new(sub_model, settings, exit, forward)))
 }

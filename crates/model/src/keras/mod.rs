@@ -34,6 +34,8 @@ pub struct ImportOptions {
     pub labels: Vec<String>,
     /// When a sample may leave. Dropped for a model with a single output: it always answers.
     pub exit: Option<Exit>,
+    /// Divides the logits before the softmax.
+    pub temperature: f32,
     /// The network is fed `x * input_scale + input_offset`.
     pub input_scale: f32,
     /// See [`input_scale`](Self::input_scale).
@@ -46,6 +48,7 @@ impl Default for ImportOptions {
             tier: String::new(),
             labels: Vec::new(),
             exit: None,
+            temperature: 1.0,
             input_scale: 1.0,
             input_offset: 0.0,
         }
@@ -95,7 +98,8 @@ pub fn import_h5_bytes(
         input_shape: converted.input.shape.clone(),
         input_scale: options.input_scale,
         input_offset: options.input_offset,
-        exit: options.exit.filter(|_| features.is_some()),
+        exit: options.exit.clone().filter(|_| features.is_some()),
+        temperature: options.temperature,
         ..Metadata::default()
     };
     let outputs: Vec<_> =

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::{ModelError, SubModel};
+use super::rewrite;
+use crate::sub_model::{MAX_BYTES, read_bounded};
+use crate::{Metadata, ModelError, SubModel};
 
 /// The bytes of a sub-model's ONNX file, known to load.
 #[derive(Debug, Clone)]
@@ -17,6 +19,32 @@ impl Artefact {
     pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Artefact, ModelError> {
         let sub_model = SubModel::from_bytes(name, &bytes)?;
         Ok(Artefact { bytes, sub_model })
+    }
+
+    /// Reads the ONNX file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`SubModel::load`].
+    pub fn load(path: &Path) -> Result<Artefact, ModelError> {
+        Artefact::from_bytes(&path.display().to_string(), read_bounded(path, MAX_BYTES)?)
+    }
+
+    /// The same file with the exit, temperature, histogram and notes on calibration of `metadata`, all other bytes
+    /// as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::NotOnnx`] where the file holds bytes that are no field, and as [`SubModel::from_bytes`].
+    pub fn with_calibration(&self, metadata: &Metadata) -> Result<Artefact, ModelError> {
+        let name = self.sub_model.name();
+        let entries = metadata.exit_properties();
+        let bytes = rewrite::with_metadata(&self.bytes, Metadata::is_exit_property, &entries)
+            .ok_or_else(|| ModelError::NotOnnx {
+                name: name.to_owned(),
+                reason: "it is no sequence of fields".to_owned(),
+            })?;
+        Artefact::from_bytes(name, bytes)
     }
 
     /// The content of the file.

@@ -10,6 +10,8 @@ pub(crate) mod graph;
 #[cfg(test)]
 mod hostile;
 
+mod rewrite;
+
 pub use artefact::Artefact;
 pub use dense::{Dense, DenseTier};
 

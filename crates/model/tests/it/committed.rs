@@ -9,7 +9,7 @@ use model::{ExitCriterion, SubModel};
 /// A seed that no training used.
 const UNSEEN: u64 = 987_654_321;
 
-fn stages() -> Vec<Stage> {
+pub(crate) fn stages() -> Vec<Stage> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist-wide");
     ["edge", "fog", "cloud"]
         .iter()
@@ -43,7 +43,7 @@ fn they_fit_each_other_and_the_devices() {
     assert!(stages[0].sub_model.accepts(&[28, 28]));
     for pair in stages.windows(2) {
         assert!(pair[1].sub_model.accepts(pair[0].sub_model.features_shape().unwrap()));
-        let exit = pair[0].exit.unwrap();
+        let exit = pair[0].exit.clone().unwrap();
         assert_eq!((exit.criterion, exit.threshold), (ExitCriterion::MaxSoftmax, 0.8));
     }
     let bytes: usize = stages.iter().map(|stage| stage.sub_model.bytes()).sum();

@@ -11,7 +11,7 @@ fn tier(name: &str, gain: f32, forwards: bool) -> SubModel {
     let metadata = Metadata {
         tier: name.to_owned(),
         input_shape: vec![2],
-        exit: forwards.then_some(Exit { criterion: ExitCriterion::MaxSoftmax, threshold: 0.9 }),
+        exit: forwards.then(|| Exit::new(ExitCriterion::MaxSoftmax, 0.9)),
         ..Metadata::default()
     };
     let tier = DenseTier { hidden: vec![identity], exit, forwards };
@@ -34,12 +34,18 @@ fn each_sample_is_answered_once_and_each_exit_is_measured_over_all() {
     assert_eq!((cloud.answered, cloud.answered_correct, cloud.exit_correct), (1, 0, 1));
     assert!((evaluation.accuracy() - 1.0 / 3.0).abs() < 1e-12);
     assert_eq!(reports, [3]);
+    // Two of class 0 and 1 got the answer 0 at the edge; one of class 1 got it in the cloud.
+    assert_eq!((&edge.confusion[..], &cloud.confusion[..]), (&[1, 0, 1, 0][..], &[0, 0, 1, 0][..]));
+    assert_eq!(evaluation.confusion(), [1, 0, 2, 0]);
+    // One sample was forwarded, as the JSON of its two features.
+    assert_eq!((edge.bytes_up, cloud.bytes_up), ("[[1.0,2.0]]".len() as u64, 0));
+    assert_eq!(edge.reliability.bins.iter().map(|bin| bin.count).sum::<usize>(), 3);
 }
 
 #[test]
 fn a_threshold_of_0_answers_everything_at_the_first_tier() {
     let mut first = Stage::new(tier("edge", 1.0, true));
-    first.exit = Some(Exit { criterion: ExitCriterion::MaxSoftmax, threshold: 0.0 });
+    first.exit = Some(Exit::new(ExitCriterion::MaxSoftmax, 0.0));
     let stages = [first, Stage::new(tier("cloud", 1.0, false))];
     let evaluation = evaluate(&stages, &samples(), |_| ()).unwrap();
     assert_eq!(evaluation.tiers[0].answered, 3);
@@ -56,7 +62,7 @@ fn a_gap_between_tiers_is_named() {
         "sub-model `cloud`: its exit's threshold is missing, expected one at every tier before the \
          last"
     );
-    let exit = edge.exit;
+    let exit = edge.exit.clone();
     assert_eq!(
         error(&[Stage { exit, ..cloud.clone() }, edge.clone()]),
         "sub-model `cloud`: its output of features is missing, expected one for the next \
@@ -64,8 +70,13 @@ fn a_gap_between_tiers_is_named() {
     );
     let digits = Dataset { shape: vec![28, 28], samples: vec![0; 784], labels: vec![0] };
     assert_eq!(
-        evaluate(&[edge, cloud], &digits, |_| ()).unwrap_err().to_string(),
+        evaluate(&[edge, cloud.clone()], &digits, |_| ()).unwrap_err().to_string(),
         "sub-model `edge`: its input's shape is [2], expected [28, 28], as is given"
+    );
+    let three = Dataset { labels: vec![0, 1, 2], ..samples() };
+    assert_eq!(
+        evaluate(&[cloud], &three, |_| ()).unwrap_err().to_string(),
+        "sub-model `cloud`: its number of classes is 2, expected 3 or more, as the dataset has"
     );
 }
 

@@ -101,7 +101,7 @@ fn samples_leave_where_they_left_in_the_published_runs() {
             let exits = |tier: usize| {
                 let exit = thresholds
                     .get(tier)
-                    .map(|&threshold| Exit { criterion: ExitCriterion::MaxSoftmax, threshold });
+                    .map(|&threshold| Exit::new(ExitCriterion::MaxSoftmax, threshold));
                 matches!(decide(outputs[tier].exit_row(index), exit.as_ref()), Decision::Exit(_))
             };
             // Each image was sent four times.

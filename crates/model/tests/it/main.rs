@@ -2,10 +2,12 @@
 
 #![cfg(test)]
 
+mod calibrate;
 mod committed;
 mod evaluate;
 mod garbage;
 mod golden;
+mod guarantee;
 mod keras;
 
 use std::path::PathBuf;

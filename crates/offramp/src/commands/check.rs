@@ -8,6 +8,7 @@ use anyhow::bail;
 use pipeline::Servers;
 
 use crate::commands::pipeline_file;
+use crate::outcome::OrConfig as _;
 
 /// Validate a pipeline: the file, its models and how they fit together, and whether its brokers answer.
 #[derive(Debug, clap::Args)]
@@ -25,10 +26,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     for (tier, sub_model) in pipeline.tiers.iter().zip(&sub_models) {
         let forwards = match (pipeline.next_of(tier), sub_model.features_shape()) {
             (Some(next), Some(shape)) => {
-                let exit = function::tier::exit_of(sub_model, tier.criterion, tier.threshold);
+                let (_, exit) = function::tier::exit_of(sub_model, &tier.exit).or_config()?;
                 format!(
                     "exits at {} >= {}, forwards {shape:?} to {}",
-                    exit.criterion, exit.threshold, next.name
+                    exit.criterion,
+                    exit.shown_threshold(),
+                    next.name
                 )
             }
             _ => "answers everything".to_owned(),

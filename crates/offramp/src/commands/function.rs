@@ -14,9 +14,12 @@ use function::inference::{Destination, Settings};
 use function::{Connector, Funnel, Inference};
 use kafka::{Consumer, Producer};
 use model::{ExitCriterion, SubModel};
-use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_MAX_BATCH, OnLoss, Order, Retry, Scale};
+use pipeline::{
+    DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_MAX_BATCH, ExitSettings, OnLoss, Order, Retry, Scale,
+};
 use wire::Encoding;
 
+use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
 use crate::signals::stop_on_signal;
 
@@ -143,11 +146,19 @@ struct InferenceArgs {
     #[arg(long, env = "OFFRAMP_TIER")]
     tier: Option<String>,
     /// Least confidence that answers here; default: the one in the model.
-    #[arg(long, env = "OFFRAMP_THRESHOLD", value_parser = share)]
+    #[arg(long, env = "OFFRAMP_THRESHOLD", value_parser = exit_options::threshold)]
     threshold: Option<f64>,
     /// How the confidence is computed; default: the one in the model.
     #[arg(long, env = "OFFRAMP_CRITERION")]
     criterion: Option<ExitCriterion>,
+    /// Divides the logits before the softmax; default: the one in the model.
+    #[arg(long, env = "OFFRAMP_TEMPERATURE", value_parser = exit_options::temperature)]
+    temperature: Option<f32>,
+    /// Least confidence for a predicted class, as LABEL=THRESHOLD, several separated by commas; default: those in the
+    /// model, unless --threshold is given.
+    #[arg(long, env = "OFFRAMP_CLASS_THRESHOLDS", value_delimiter = ',', value_name = "LABEL=THRESHOLD",
+          value_parser = exit_options::class_threshold)]
+    class_thresholds: Vec<(String, f64)>,
     /// Funnel for answers: http:// or h2c://.
     #[arg(long, env = "OFFRAMP_EXIT_URL", value_name = "URL")]
     exit_url: Option<String>,
@@ -159,7 +170,8 @@ struct InferenceArgs {
     #[arg(long, env = "OFFRAMP_ON_UPLINK_LOSS", default_value = OnLoss::default().name(), value_parser = on_loss)]
     on_uplink_loss: OnLoss,
     /// This is the last tier: answer every sample. So is a model without features.
-    #[arg(long, env = "OFFRAMP_LAST", conflicts_with_all = ["forward_url", "threshold", "criterion"])]
+    #[arg(long, env = "OFFRAMP_LAST",
+          conflicts_with_all = ["forward_url", "threshold", "criterion", "temperature", "class_thresholds"])]
     last: bool,
     /// Instances that stay while nothing arrives.
     #[arg(long, env = "OFFRAMP_SCALE_MIN", default_value_t = 1,
@@ -177,27 +189,15 @@ struct InferenceArgs {
     #[arg(long, env = "OFFRAMP_ENCODING", default_value_t)]
     encoding: Encoding,
     /// How features are written for the next tier: json, f32, f16 or int8.
-    #[arg(long, env = "OFFRAMP_FEATURES", default_value_t, value_parser = features)]
+    #[arg(long, env = "OFFRAMP_FEATURES", default_value_t, value_parser = exit_options::features)]
     features: Encoding,
     /// Address to listen on.
     #[arg(long, env = "OFFRAMP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     listen: SocketAddr,
 }
 
-fn features(text: &str) -> Result<Encoding, String> {
-    let found = Encoding::OF_FEATURES.into_iter().find(|encoding| encoding.name() == text);
-    found.ok_or_else(|| "expected json, f32, f16 or int8".to_owned())
-}
-
 fn on_loss(text: &str) -> Result<OnLoss, String> {
     text.parse().map_err(|()| "expected `hold` or `answer-here`".to_owned())
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("expected a number from 0 to 1".to_owned()),
-    }
 }
 
 async fn inference(args: InferenceArgs) -> anyhow::Result<()> {
@@ -215,7 +215,20 @@ async fn inference(args: InferenceArgs) -> anyhow::Result<()> {
         );
         return Err(anyhow::anyhow!(message)).or_config();
     }
-    let exit = (!last).then(|| function::tier::exit_of(&sub_model, args.criterion, args.threshold));
+    let exit = ExitSettings {
+        criterion: args.criterion,
+        threshold: args.threshold,
+        temperature: args.temperature,
+        class_thresholds: args.class_thresholds.into_iter().collect(),
+    };
+    let (sub_model, exit) = if last {
+        (sub_model, None)
+    } else {
+        let (sub_model, exit) = function::tier::exit_of(&sub_model, &exit)
+            .with_context(|| format!("sub-model `{}`", args.model.display()))
+            .or_config()?;
+        (sub_model, Some(exit))
+    };
     let settings = Settings {
         tier: args.tier.unwrap_or_else(|| sub_model.metadata().tier.clone()),
         exit,

@@ -6,6 +6,7 @@ pub(crate) mod buffer;
 pub(crate) mod check;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
+pub(crate) mod exit_options;
 pub(crate) mod function;
 pub(crate) mod init;
 pub(crate) mod lag;

@@ -44,6 +44,13 @@ pub(crate) fn load_sub_models(pipeline: &Pipeline) -> anyhow::Result<Vec<SubMode
             ));
         }
     }
+    for (tier, sub_model) in pipeline.tiers.iter().zip(&loaded) {
+        if let Ok(sub_model) = sub_model
+            && let Err(misfit) = function::tier::exit_of(sub_model, &tier.exit)
+        {
+            problems.push(format!("tier `{}`, exit: {misfit}", tier.name));
+        }
+    }
     for at in 1..loaded.len() {
         if let (Ok(lower), Ok(upper)) = (&loaded[at - 1], &loaded[at]) {
             problems

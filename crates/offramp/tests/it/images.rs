@@ -6,6 +6,7 @@ use bytes::Bytes;
 use model::SubModel;
 use model::dataset::{Dataset, drawn};
 use model::evaluate::{Stage, evaluate};
+use pipeline::ExitSettings;
 use wire::{Header, Record};
 
 /// The folder with MNIST and the paper's models, if it stands beside the project.
@@ -43,7 +44,8 @@ pub(crate) fn expected_counts(
     let mut stages: Vec<Stage> =
         models.iter().map(|path| Stage::new(SubModel::load(path).unwrap())).collect();
     for (stage, &threshold) in stages.iter_mut().zip(thresholds) {
-        stage.exit = Some(function::tier::exit_of(&stage.sub_model, None, Some(threshold)));
+        let settings = ExitSettings::threshold(threshold);
+        stage.exit = Some(function::tier::exit_of(&stage.sub_model, &settings).unwrap().1);
     }
     let evaluation = evaluate(&stages, dataset, |_| ()).unwrap();
     evaluation.tiers.iter().map(|tier| tier.answered as u64).collect()

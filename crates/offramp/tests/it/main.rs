@@ -10,6 +10,7 @@ mod command_line;
 mod dead_letters;
 mod faults;
 mod images;
+mod model;
 mod paper;
 mod peers;
 mod place;

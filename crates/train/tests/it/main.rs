@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(gateway.features_shape(), Some(&[8][..]));
         let metadata = gateway.metadata();
         assert_eq!(metadata.labels.len(), 10);
-        assert_eq!(metadata.exit.map(|exit| exit.threshold), Some(0.7));
+        assert_eq!(metadata.exit.as_ref().map(|exit| exit.threshold), Some(0.7));
         assert!((metadata.input_scale - 1.0 / 255.0).abs() < f32::EPSILON);
         assert_eq!(metadata.training["topology"], "gateway:12-8,server:");
         assert_eq!(metadata.training["samples"], "200");

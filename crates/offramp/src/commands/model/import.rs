@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use model::keras::{ImportOptions, import_h5};
 use model::{Exit, ExitCriterion};
 
+use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
 
 /// Make a sub-model of a Keras .h5 file (Sequential or Functional).
@@ -24,11 +25,14 @@ pub(crate) struct Args {
     #[arg(long)]
     tier: Option<String>,
     /// Least confidence that answers at this tier.
-    #[arg(long, default_value_t = 0.8, value_parser = threshold)]
+    #[arg(long, default_value_t = 0.8, value_parser = exit_options::threshold)]
     threshold: f64,
-    /// How the confidence is computed.
+    /// How the confidence is computed: max-softmax, margin or entropy.
     #[arg(long, default_value_t = ExitCriterion::MaxSoftmax)]
     criterion: ExitCriterion,
+    /// Divides the logits before the softmax.
+    #[arg(long, default_value_t = 1.0, value_parser = exit_options::temperature)]
+    temperature: f32,
     /// The network is fed `x * SCALE + OFFSET`; 0.00392157 for one that was trained on pixels from 0 to 1.
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     scale: f32,
@@ -40,19 +44,13 @@ pub(crate) struct Args {
     labels: Vec<String>,
 }
 
-fn threshold(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(threshold) if (0.0..=1.0).contains(&threshold) => Ok(threshold),
-        _ => Err("expected a number from 0 to 1".to_owned()),
-    }
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let stem = || args.file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let options = ImportOptions {
         tier: args.tier.clone().or_else(stem).unwrap_or_default(),
         labels: args.labels.clone(),
-        exit: Some(Exit { criterion: args.criterion, threshold: args.threshold }),
+        exit: Some(Exit::new(args.criterion, args.threshold)),
+        temperature: args.temperature,
         input_scale: args.scale,
         input_offset: args.offset,
     };

@@ -1,12 +1,16 @@
 //! `offramp model`: sub-model artefacts.
 
+mod calibrate;
+mod cascade;
+mod confusion;
 mod evaluate;
+mod figures;
 mod import;
 mod show;
 
 use clap::Subcommand;
 
-/// Import, show and evaluate sub-models: one ONNX file per tier, with all that the tier needs to run it.
+/// Import, show, calibrate and evaluate sub-models: one ONNX file per tier, with all that the tier needs to run it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -17,6 +21,7 @@ pub(crate) struct Args {
 enum Action {
     Import(import::Args),
     Show(show::Args),
+    Calibrate(Box<calibrate::Args>),
     Evaluate(evaluate::Args),
 }
 
@@ -24,6 +29,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::Import(args) => import::run(&args),
         Action::Show(args) => show::run(&args),
+        Action::Calibrate(args) => calibrate::run(&args),
         Action::Evaluate(args) => evaluate::run(&args),
     }
 }

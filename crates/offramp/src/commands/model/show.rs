@@ -50,15 +50,30 @@ fn show(out: &mut impl Write, sub_model: &SubModel) -> std::io::Result<()> {
             output.name, output.data_type, output.shape
         )?;
     }
-    match metadata.exit {
-        Some(exit) => writeln!(out, "  exit        {} >= {}", exit.criterion, exit.threshold)?,
+    match &metadata.exit {
+        Some(exit) => {
+            let threshold = exit.shown_threshold();
+            writeln!(out, "  exit        {} >= {threshold}", exit.criterion)?;
+        }
         None => writeln!(out, "  exit        answers everything")?,
+    }
+    if let Some(exit) = &metadata.exit {
+        for (label, threshold) in metadata.labels.iter().zip(&exit.class_thresholds) {
+            writeln!(out, "              {label}: >= {threshold:.6}")?;
+        }
     }
     writeln!(out, "  temperature {}", metadata.temperature)?;
     writeln!(out, "  labels      {}", metadata.labels.join(", "))?;
     let operators: Vec<String> =
         sub_model.operators().iter().map(|(name, count)| format!("{name} x{count}")).collect();
     writeln!(out, "  operators   {}", operators.join(", "))?;
+    for (key, value) in &metadata.calibration {
+        writeln!(out, "  calibrated  {key} = {value}")?;
+    }
+    if let Some(histogram) = &metadata.histogram {
+        let samples: u32 = histogram.count.iter().sum();
+        writeln!(out, "  histogram   {} bins, {samples} samples", histogram.edges.len())?;
+    }
     for (key, value) in &metadata.training {
         writeln!(out, "  training    {key} = {value}")?;
     }

@@ -1,0 +1,202 @@
+//! Figures of measurements, as SVG and PNG.
+//!
+//! A [`Figure`] is a title and panels beside each other; a [`Panel`] has two [`Axis`]es and [`Series`], which are drawn
+//! in their order. Ticks are at round numbers, the legend stands above the panels and never over data, and both formats
+//! are drawn by the same code on a [`Canvas`](canvas::Canvas): SVG with text as text, PNG at twice the size in points.
+//! Fonts are in the program, so that a figure is the same on every machine, byte for byte.
+//!
+//! Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart.
+
+mod axis;
+mod canvas;
+mod draw;
+mod font;
+mod png;
+mod raster;
+mod svg;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use self::axis::Axis;
+pub use self::canvas::Colour;
+
+/// A figure.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    title: String,
+    panels: Vec<Panel>,
+}
+
+/// One pair of axes with what is drawn between them.
+#[derive(Debug, Clone)]
+pub struct Panel {
+    /// Above the panel; may be empty.
+    pub title: String,
+    x: Axis,
+    y: Axis,
+    series: Vec<Series>,
+}
+
+/// Values that are drawn in one way.
+#[derive(Debug, Clone)]
+pub struct Series {
+    name: String,
+    colour: Colour,
+    mark: Mark,
+}
+
+/// How values are drawn.
+#[derive(Debug, Clone)]
+pub enum Mark {
+    /// A line through `(x, y)`.
+    Line(Vec<(f64, f64)>),
+    /// A dashed line through `(x, y)`.
+    Dashes(Vec<(f64, f64)>),
+    /// A dot at each `(x, y)`.
+    Points(Vec<(f64, f64)>),
+    /// The area between `low` and `high` along `(x, low, high)`.
+    Band(Vec<(f64, f64, f64)>),
+    /// A bar over `from..to` up to `y` for each `(from, to, y)`.
+    Bars(Vec<(f64, f64, f64)>),
+    /// An upright line from `low` to `high` at each `(x, low, high)`, with ends.
+    Intervals(Vec<(f64, f64, f64)>),
+    /// A dashed line across the panel at this `y`.
+    Rule(f64),
+}
+
+/// Why a figure was not written.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation")]
+pub enum FigureError {
+    #[error("`{}` has the extension `{found}`, expected .svg or .png", path.display())]
+    Extension { path: PathBuf, found: String },
+
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+impl Figure {
+    /// A figure with panels from left to right.
+    pub fn new(title: impl Into<String>, panels: Vec<Panel>) -> Self {
+        Self { title: title.into(), panels }
+    }
+
+    /// Writes the figure to a file, as its extension says.
+    ///
+    /// # Errors
+    ///
+    /// The extension is neither `.svg` nor `.png`, or the file system refuses.
+    pub fn write(&self, path: &Path) -> Result<(), FigureError> {
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let bytes = match extension.as_str() {
+            "svg" => self.svg().into_bytes(),
+            "png" => self.png(),
+            _ => {
+                return Err(FigureError::Extension { path: path.to_owned(), found: extension });
+            }
+        };
+        std::fs::write(path, bytes)
+            .map_err(|source| FigureError::Write { path: path.to_owned(), source })
+    }
+
+    /// The figure as SVG.
+    pub fn svg(&self) -> String {
+        let (width, height) = draw::size(self);
+        let mut canvas = svg::Svg::new(width, height);
+        draw::figure(self, &mut canvas);
+        canvas.finish()
+    }
+
+    /// The figure as PNG.
+    pub fn png(&self) -> Vec<u8> {
+        let (width, height) = draw::size(self);
+        let mut canvas = raster::Raster::new(width, height);
+        draw::figure(self, &mut canvas);
+        canvas.finish()
+    }
+}
+
+impl Panel {
+    /// A panel without series.
+    pub fn new(x: Axis, y: Axis) -> Self {
+        Self { title: String::new(), x, y, series: Vec::new() }
+    }
+
+    /// Draws a series over those before.
+    pub fn add(&mut self, series: Series) {
+        self.series.push(series);
+    }
+}
+
+impl Series {
+    /// A series by the name that the legend gives it. Series of one name in several panels share an entry.
+    pub fn new(name: impl Into<String>, colour: Colour, mark: Mark) -> Self {
+        Self { name: name.into(), colour, mark }
+    }
+
+    /// The corners of the smallest boxes around each part of it; a rule has no `x`.
+    fn extent(&self) -> Vec<(Option<f64>, f64)> {
+        match &self.mark {
+            Mark::Line(points) | Mark::Dashes(points) | Mark::Points(points) => {
+                points.iter().map(|&(x, y)| (Some(x), y)).collect()
+            }
+            Mark::Band(points) | Mark::Intervals(points) => points
+                .iter()
+                .flat_map(|&(x, low, high)| [(Some(x), low), (Some(x), high)])
+                .collect(),
+            Mark::Bars(bars) => {
+                bars.iter().flat_map(|&(from, to, y)| [(Some(from), 0.0), (Some(to), y)]).collect()
+            }
+            Mark::Rule(y) => vec![(None, *y)],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure() -> Figure {
+        let mut panel = Panel::new(Axis::new("x <s>").from_to(0.0, 10.0), Axis::new("y"));
+        let line = vec![(0.0, 1.0), (5.0, 2.0), (10.0, f64::NAN)];
+        panel.add(Series::new("a & b", Colour::Blue, Mark::Line(line.clone())));
+        panel.add(Series::new("rule", Colour::Grey, Mark::Rule(1.5)));
+        panel.add(Series::new("band", Colour::Green, Mark::Band(vec![(0.0, 1.0, 2.0)])));
+        panel.add(Series::new("bars", Colour::Green, Mark::Bars(vec![(1.0, 2.0, 2.0)])));
+        panel.add(Series::new("interval", Colour::Black, Mark::Intervals(vec![(1.0, 1.0, 2.0)])));
+        panel.add(Series::new("points", Colour::Vermilion, Mark::Points(line)));
+        Figure::new("title", vec![panel.clone(), panel])
+    }
+
+    #[test]
+    fn both_formats_are_written_and_others_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("figure.svg");
+        figure().write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("<svg") && text.ends_with("</svg>\n"));
+        assert!(text.contains("a &amp; b") && text.contains("x &lt;s&gt;"));
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        let path = directory.path().join("figure.PNG");
+        figure().write(&path).unwrap();
+        assert!(std::fs::read(&path).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+        let error = figure().write(Path::new("figure.pdf")).unwrap_err().to_string();
+        assert_eq!(error, "`figure.pdf` has the extension `pdf`, expected .svg or .png");
+    }
+
+    #[test]
+    fn a_figure_is_the_same_each_time_and_without_data_too() {
+        assert_eq!(figure().png(), figure().png());
+        let empty = Panel::new(Axis::new("x"), Axis::new("y"));
+        assert!(Figure::new("", vec![empty]).svg().contains("<svg"));
+        assert!(Figure::new("", Vec::new()).svg().contains("<svg"));
+    }
+
+    /// A legend's entry for each name, however many panels have it.
+    #[test]
+    fn a_name_has_one_entry() {
+        assert_eq!(figure().svg().matches(">rule<").count(), 1);
+    }
+}

@@ -9,15 +9,10 @@ use anyhow::{Context as _, bail};
 use crate::run;
 
 /// Third-party crates that only one of ours may depend on.
-const LINKED_BY: [(&str, &str); 5] = [
-    ("tract-onnx", "model"),
-    ("candle-core", "train"),
-    ("candle-nn", "train"),
-    ("rdkafka", "kafka"),
-    ("rdkafka-sys", "kafka"),
-];
+const LINKED_BY: [(&str, &str); 4] =
+    [("tract-onnx", "model"), ("toml", "tables"), ("rdkafka", "kafka"), ("rdkafka-sys", "kafka")];
 /// Crates of ours that do no I/O, and what would give it to them.
-const PURE: [&str; 2] = ["wire", "pipeline"];
+const PURE: [&str; 3] = ["wire", "pipeline", "tables"];
 const IO: [&str; 4] = ["tokio", "hyper", "rdkafka", "ureq"];
 /// Crates of ours that know nothing of the others.
 const ALONE: [&str; 1] = ["broker"];

@@ -73,7 +73,7 @@ impl Command {
             Self::DeadLetter(args) => on_runtime(dead_letter::run(args)),
             Self::Bench(args) => on_runtime(bench::run(args)),
             Self::Model(args) => model::run(args),
-            Self::Train(args) => train::run(&args),
+            Self::Train(args) => on_runtime(train::run(args)),
         }
     }
 }

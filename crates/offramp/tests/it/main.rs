@@ -16,4 +16,5 @@ mod place;
 mod process;
 mod tail;
 mod topics;
+mod train;
 mod whole;

@@ -14,7 +14,8 @@ use toml::de::{DeTable, DeValue};
 use crate::problem::Problems;
 
 /// A table of the file and the name by which messages call it.
-pub(crate) struct Table<'f, 't> {
+#[derive(Debug)]
+pub struct Table<'f, 't> {
     name: String,
     span: Range<usize>,
     entries: &'f DeTable<'t>,
@@ -33,17 +34,20 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// The name by which messages call this table.
-    pub(crate) fn rename(&mut self, name: impl Into<String>) {
+    pub fn rename(&mut self, name: impl Into<String>) {
         self.name = name.into();
     }
 
     fn get(&self, key: &'static str) -> Option<&'f Spanned<DeValue<'t>>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.entries.get(key)
     }
 
     /// Whether the file has this key at all.
-    pub(crate) fn has(&self, key: &'static str) -> bool {
+    pub fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
 
@@ -52,7 +56,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes a problem with the value of `key`, or with the table where the key is absent.
-    pub(crate) fn problem(&self, key: &str, text: impl Display) {
+    pub fn problem(&self, key: &str, text: impl Display) {
         let at = self.entries.get(key).map_or(self.span.start, |value| value.span().start);
         self.problems.borrow_mut().add(at, format!("{} {text}", self.called(key)));
     }
@@ -62,12 +66,12 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes that a required key is missing.
-    pub(crate) fn missing(&self, key: &str, expected: &str) {
+    pub fn missing(&self, key: &str, expected: &str) {
         self.problem(key, format!("is missing, expected {expected}"));
     }
 
     /// A text.
-    pub(crate) fn text(&self, key: &'static str, expected: &str) -> Option<&'f str> {
+    pub fn text(&self, key: &'static str, expected: &str) -> Option<&'f str> {
         let value = self.get(key)?.get_ref();
         let text = value.as_str().filter(|text| !text.is_empty());
         if text.is_none() {
@@ -77,12 +81,12 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A text that is read elsewhere, with its problems.
-    pub(crate) fn peek(&self, key: &str) -> Option<&'f str> {
+    pub fn peek(&self, key: &str) -> Option<&'f str> {
         self.entries.get(key)?.get_ref().as_str()
     }
 
     /// `true` or `false`.
-    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+    pub fn flag(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?.get_ref();
         let flag = value.as_bool();
         if flag.is_none() {
@@ -92,7 +96,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A text that reads as a `T`.
-    pub(crate) fn parsed<T: FromStr>(&self, key: &'static str, expected: &str) -> Option<T> {
+    pub fn parsed<T: FromStr>(&self, key: &'static str, expected: &str) -> Option<T> {
         let text = self.text(key, expected)?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
@@ -102,7 +106,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A whole number within a range.
-    pub(crate) fn whole(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn whole(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(key)?.get_ref();
         let number = value
             .as_integer()
@@ -117,7 +121,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Lengths of the dimensions of a sample.
-    pub(crate) fn lengths(&self, key: &'static str) -> Option<Vec<usize>> {
+    pub fn lengths(&self, key: &'static str) -> Option<Vec<usize>> {
         let value = self.get(key)?.get_ref();
         let length = |value: &Spanned<DeValue<'t>>| {
             let number = value.get_ref().as_integer()?;
@@ -134,7 +138,12 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A number from 0 to 1.
-    pub(crate) fn share(&self, key: &'static str) -> Option<f64> {
+    pub fn share(&self, key: &'static str) -> Option<f64> {
+        self.number(key, 0.0..=1.0)
+    }
+
+    /// A number within a range, with or without a fraction.
+    pub fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.get(key)?.get_ref();
         let digits = value
             .as_float()
@@ -142,15 +151,30 @@ impl<'f, 't> Table<'f, 't> {
             .or(value.as_integer().map(toml::de::DeInteger::as_str));
         let number = digits
             .and_then(|digits| digits.parse::<f64>().ok())
-            .filter(|number| (0.0..=1.0).contains(number));
+            .filter(|number| range.contains(number));
         if number.is_none() {
-            self.wrong_type(key, value, "a number from 0 to 1");
+            let expected = format!("a number from {} to {}", range.start(), range.end());
+            self.wrong_type(key, value, &expected);
         }
         number
     }
 
+    /// A list of texts, none of them empty.
+    pub fn texts(&self, key: &'static str, expected: &str) -> Option<Vec<&'f str>> {
+        let value = self.get(key)?.get_ref();
+        let text = |value: &'f Spanned<DeValue<'t>>| {
+            value.get_ref().as_str().filter(|text| !text.is_empty())
+        };
+        let texts: Option<Vec<&str>> =
+            value.as_array().and_then(|array| array.iter().map(text).collect());
+        if texts.is_none() {
+            self.wrong_type(key, value, expected);
+        }
+        texts
+    }
+
     /// A table inside this one, called `TABLE: KEY` in messages.
-    pub(crate) fn table(&self, key: &'static str, expected: &str) -> Option<Table<'f, 't>> {
+    pub fn table(&self, key: &'static str, expected: &str) -> Option<Table<'f, 't>> {
         let value = self.get(key)?;
         let Some(entries) = value.get_ref().as_table() else {
             self.wrong_type(key, value.get_ref(), expected);
@@ -162,20 +186,17 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// The tables of an array of tables.
-    pub(crate) fn tables(&self, key: &'static str, expected: &str) -> Vec<Table<'f, 't>> {
+    pub fn tables(&self, key: &'static str, expected: &str) -> Vec<Table<'f, 't>> {
         let Some(value) = self.get(key) else { return Vec::new() };
+        let prefix = if self.name.is_empty() { String::new() } else { format!("{}, ", self.name) };
         let tables: Option<Vec<_>> = value.get_ref().as_array().and_then(|array| {
             array
                 .iter()
                 .enumerate()
                 .map(|(at, item)| {
                     let entries = item.get_ref().as_table()?;
-                    Some(Table::new(
-                        format!("{key} {}", at + 1),
-                        item.span(),
-                        entries,
-                        self.problems,
-                    ))
+                    let name = format!("{prefix}{key} {}", at + 1);
+                    Some(Table::new(name, item.span(), entries, self.problems))
                 })
                 .collect()
         });
@@ -186,7 +207,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes every key that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         let asked = self.asked.borrow();
         for key in self.entries.keys() {
             let name: &str = key.get_ref();

@@ -2,7 +2,7 @@
 //! Python (`crates/bench/baselines/edge_tier.py`).
 //!
 //! Both run the same sub-model on the same images, 784 bytes each, from one partition of the same broker, `offramp
-//! broker` with its sync before every acknowledgement, and answer to one topic and forward 64 features as f32 to
+//! broker` with its sync before every acknowledgement, and answer to one topic and forward 196 features as f32 to
 //! another. One runs after the other, in turn, each on a broker and topics of its own; the devices and the
 //! collector, `offramp bench run`, share the machine with them. Medians of some runs; prints a Markdown table.
 //!
@@ -160,7 +160,7 @@ fn measure_in(
     for topic in [INPUT, ANSWERS, FEATURES] {
         run::program(&program, &["topic", "create", topic, "-p", "1", "-b", servers])?;
     }
-    let model = |tier: &str| run::root().join("models/mnist-wide").join(format!("{tier}.onnx"));
+    let model = |tier: &str| run::root().join("models/mnist-conv").join(format!("{tier}.onnx"));
     let running = match subject {
         Subject::Script => {
             let mut script = Command::new(python);

@@ -39,7 +39,7 @@ impl Times {
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("a workspace");
-    let sub_model = SubModel::load(&root.join("models/mnist-wide/edge.onnx")).expect("the demo's");
+    let sub_model = SubModel::load(&root.join("models/mnist-conv/edge.onnx")).expect("the demo's");
     let digits = drawn::draw(256, 5);
     let images: Vec<Bytes> = (0..256).map(|at| Bytes::copy_from_slice(digits.sample(at))).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

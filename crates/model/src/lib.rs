@@ -8,7 +8,7 @@
 //! - [`import_h5`](keras::import_h5) makes such files from Keras `.h5` models.
 //! - [`SubModel`] loads and validates one; [`Engine`] runs it, one per thread.
 //! - [`decide`] turns one sample's softmax vector into [`Decision::Exit`] or [`Decision::Forward`].
-//! - [`dataset`] reads MNIST-like files, or draws digits where there are none.
+//! - [`dataset`] reads MNIST-like files and NPZ archives, or draws digits where there are none.
 //! - [`evaluate`] measures a whole cascade of sub-models on a dataset.
 //! - [`calibrate`] finds the thresholds for what a cascade is to reach, and what can be promised of them.
 //!
@@ -31,6 +31,6 @@ pub use decision::{Decision, Exit, Prediction, decide, predict};
 pub use engine::{Engine, Output, Rows};
 pub use error::{ModelError, Unsupported};
 pub use metadata::{Histogram, Metadata};
-pub use onnx::{Artefact, Dense, DenseTier};
+pub use onnx::{Arrangement, Artefact, Dense, Layer, TierLayers, Window};
 pub use sub_model::{SubModel, TensorSummary};
 pub use wire::ExitCriterion;

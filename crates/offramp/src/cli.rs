@@ -73,7 +73,7 @@ impl Command {
             Self::DeadLetter(args) => on_runtime(dead_letter::run(args)),
             Self::Bench(args) => on_runtime(bench::run(args)),
             Self::Model(args) => model::run(args),
-            Self::Train(args) => train::run(&args),
+            Self::Train(args) => on_runtime(train::run(args)),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Command {
 fn on_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(command);
-    // A blocking call into librdkafka that still waits for a broker must not hold the process back.
+    // A look for a host's address, or at standard input, that still waits must not hold the process back.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }

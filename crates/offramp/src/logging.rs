@@ -8,9 +8,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts logging with the filter given, or at the command's own level.
 pub(crate) fn start(filter: Option<&Targets>, default: LevelFilter) {
-    // librdkafka repeats every failed connection attempt; what matters of it the connectors say.
-    let default =
-        || Targets::new().with_default(default).with_target("librdkafka", LevelFilter::OFF);
+    let default = || Targets::new().with_default(default);
     let filter = filter.cloned().unwrap_or_else(default);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -6,9 +6,7 @@
 //!
 //! Whether models exist, fit together and brokers answer is not decided here: that takes I/O.
 
-mod problem;
 mod read;
-mod table;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -19,7 +17,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-pub use problem::{Invalid, Problem};
+pub use tables::{Invalid, Problem};
 pub use uplink::{Buffer, OnLoss, Uplink, WhenFull};
 use wire::{Encoding, ExitCriterion};
 

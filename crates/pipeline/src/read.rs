@@ -2,16 +2,13 @@
 
 mod uplink;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::DeTable;
+use tables::{Invalid, Table};
 use wire::Encoding;
 
-use crate::problem::{Invalid, Problems};
-use crate::table::Table;
 use crate::{
     DEFAULT_IN_FLIGHT, DEFAULT_LINGER, DEFAULT_LISTEN, DEFAULT_LOG_DIR, DEFAULT_MAX_BATCH,
     DEFAULT_SCALE, EmbeddedBroker, ExitSettings, Pipeline, Retry, Scale, Servers, Tier, Topic,
@@ -28,22 +25,10 @@ const FEATURES: &str = "\"json\", \"f32\", \"f16\" or \"int8\"";
 const SERVERS: &str = "\"embedded\" or \"host:port\", several separated by commas";
 
 pub(crate) fn pipeline(text: &str, base: &Path) -> Result<Pipeline, Invalid> {
-    let problems = RefCell::new(Problems::new(text));
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let is_toml = errors.is_empty();
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        problems.borrow_mut().add(at, format!("not TOML: {}", error.message()));
-    }
-    if !is_toml {
-        // What is read out of half a document would be reported as wrong or missing without being so.
-        return problems.into_inner().finish(Pipeline {
-            name: String::new(),
-            broker: None,
-            tiers: Vec::new(),
-        });
-    }
-    let root = Table::new("", document.span(), document.get_ref(), &problems);
+    tables::read(text, |root| read_root(root, base))
+}
+
+fn read_root(root: Table<'_, '_>, base: &Path) -> Pipeline {
     let name = pipeline_name(&root);
     let tables = root.tables("tier", "[[tier]] tables");
     if !root.has("tier") {
@@ -68,7 +53,7 @@ pub(crate) fn pipeline(text: &str, base: &Path) -> Result<Pipeline, Invalid> {
     });
     let broker = broker(&root, embedded, base);
     root.finish();
-    problems.into_inner().finish(Pipeline { name, broker, tiers })
+    Pipeline { name, broker, tiers }
 }
 
 fn pipeline_name(root: &Table<'_, '_>) -> String {

@@ -1,55 +1,69 @@
 //! Why a network could not be trained.
 
+use std::path::PathBuf;
+
 use model::ModelError;
-use model::dataset::Dataset;
 use thiserror::Error;
 
-use crate::Recipe;
+use crate::{Recipe, Samples};
 
 /// Why a network could not be trained.
 #[derive(Debug, Error)]
 #[expect(missing_docs, reason = "each variant's message is its documentation")]
 pub enum TrainError {
-    #[error("recipe: {0}")]
-    Recipe(String),
-
-    #[error("dataset: {0}")]
-    Dataset(String),
+    #[error("the {what} data: {problem}")]
+    Samples { what: &'static str, problem: String },
 
     #[error("training diverged in epoch {epoch}; try a learning rate below {learning_rate}")]
     Diverged { epoch: usize, learning_rate: f64 },
 
-    #[error("the training framework failed")]
-    Framework(#[from] candle_core::Error),
+    #[error("checkpoint `{}`: {problem}", path.display())]
+    Checkpoint { path: PathBuf, problem: String },
+
+    #[error("cannot read `{}`", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+
+    #[error("cannot write `{}`", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
 
     #[error("the trained network is no sub-model")]
     Model(#[from] ModelError),
-
-    #[error("cannot create `{}`", path.display())]
-    Write { path: std::path::PathBuf, source: std::io::Error },
 }
 
-/// Checks that `dataset` is what `recipe` can learn from.
-pub(crate) fn check_dataset(recipe: &Recipe, dataset: &Dataset) -> Result<(), TrainError> {
+/// Checks that `samples` are what `recipe` can learn from; `what` they are for, to people.
+pub(crate) fn check_samples(
+    recipe: &Recipe,
+    what: &'static str,
+    samples: &Samples,
+) -> Result<(), TrainError> {
+    let fail = |problem| Err(TrainError::Samples { what, problem });
+    let (shape, expected) = (samples.shape(), &recipe.input.shape);
+    // A channel of its own changes nothing: 28×28 is 28×28×1.
+    let sizes =
+        |shape: &[usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+    if sizes(shape) != sizes(expected) {
+        return fail(format!(
+            "samples are {shape:?}, expected {expected:?}, the recipe's `input.shape`"
+        ));
+    }
+    if !samples.is_whole() {
+        let count = samples.len();
+        return fail(format!(
+            "its values are not {count} samples of {shape:?}, one for each label"
+        ));
+    }
     let classes = recipe.labels.len();
-    if dataset.sample_len() * dataset.len() != dataset.samples.len() {
-        return Err(TrainError::Dataset(format!(
-            "{} values are not {} samples of shape {:?}",
-            dataset.samples.len(),
-            dataset.len(),
-            dataset.shape
-        )));
+    if let Some(at) = samples.labels().iter().position(|&label| usize::from(label) >= classes) {
+        return fail(format!(
+            "sample {at} has label {}, expected less than {classes}, the number of the recipe's `labels`",
+            samples.labels()[at]
+        ));
     }
-    if let Some(label) = dataset.labels.iter().find(|&&label| usize::from(label) >= classes) {
-        return Err(TrainError::Dataset(format!(
-            "it has label {label}, expected less than {classes}, the number of classes"
-        )));
-    }
-    if recipe.max_shift > 0 && dataset.shape.len() != 2 {
-        return Err(TrainError::Dataset(format!(
-            "samples of shape {:?} cannot be shifted, expected [rows, columns]",
-            dataset.shape
-        )));
+    if let Samples::Numbers(dataset) = samples
+        && let Some(at) = dataset.samples.iter().position(|value| !value.is_finite())
+    {
+        let (sample, value) = (at / dataset.sample_len(), dataset.samples[at]);
+        return fail(format!("sample {sample} holds {value}, expected finite numbers"));
     }
     Ok(())
 }

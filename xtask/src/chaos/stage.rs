@@ -438,7 +438,7 @@ fn topic_create(servers: &str, topic: &str) -> anyhow::Result<()> {
 }
 
 fn model(tier: &str) -> anyhow::Result<String> {
-    let path = run::root().join("models").join("mnist-wide").join(format!("{tier}.onnx"));
+    let path = run::root().join("models").join("mnist-conv").join(format!("{tier}.onnx"));
     Ok(path.to_str().context("the path of the checkout is not UTF-8")?.to_owned())
 }
 

@@ -5,15 +5,15 @@
 
 mod artefact;
 pub(crate) mod check;
-mod dense;
 pub(crate) mod graph;
 #[cfg(test)]
 mod hostile;
+mod layers;
 
 mod rewrite;
 
 pub use artefact::Artefact;
-pub use dense::{Dense, DenseTier};
+pub use layers::{Arrangement, Dense, Layer, TierLayers, Window};
 
 /// The name of the output that the next tier continues from.
 pub(crate) const FEATURES: &str = "features";

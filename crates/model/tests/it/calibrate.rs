@@ -12,7 +12,7 @@ use model::{Artefact, ExitCriterion};
 
 /// Digits that no training saw.
 fn recording(samples: usize) -> (Vec<Stage>, model::dataset::Dataset, Recording) {
-    let stages = super::committed::stages();
+    let stages = super::committed::stages("mnist-conv");
     let dataset = drawn::draw(samples, 4711);
     let recording = Recording::new(&stages, &dataset, &[], |_| ()).unwrap();
     (stages, dataset, recording)
@@ -89,7 +89,7 @@ fn what_is_written_is_what_is_read_and_nothing_else_changes() {
     let calibration = calibrate(&recording, &settings).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("edge.onnx");
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/mnist-wide/edge.onnx");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/mnist-conv/edge.onnx");
     let before = Artefact::load(root.as_ref()).unwrap();
     let mut metadata = before.sub_model().metadata().clone();
     metadata.temperature = calibration.tiers[0].temperature;

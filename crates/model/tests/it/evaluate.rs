@@ -2,7 +2,7 @@
 
 use model::dataset::Dataset;
 use model::evaluate::{Stage, evaluate};
-use model::{Artefact, Dense, DenseTier, Exit, ExitCriterion, Metadata, SubModel};
+use model::{Artefact, Dense, Exit, ExitCriterion, Metadata, SubModel, TierLayers};
 
 /// A tier that takes two values and whose logits are those values times `gain`.
 fn tier(name: &str, gain: f32, forwards: bool) -> SubModel {
@@ -14,8 +14,8 @@ fn tier(name: &str, gain: f32, forwards: bool) -> SubModel {
         exit: forwards.then(|| Exit::new(ExitCriterion::MaxSoftmax, 0.9)),
         ..Metadata::default()
     };
-    let tier = DenseTier { hidden: vec![identity], exit, forwards };
-    Artefact::from_dense(&tier, &metadata).unwrap().sub_model().clone()
+    let tier = TierLayers::of_dense(vec![identity], exit, forwards);
+    Artefact::from_layers(&tier, &metadata).unwrap().sub_model().clone()
 }
 
 /// Three samples: sure and right, sure and wrong, and unsure, which the last tier gets right.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use model::keras::{ImportOptions, import_h5, import_h5_bytes};
-use model::{Artefact, Dense, DenseTier, ModelError, SubModel};
+use model::{Artefact, Dense, ModelError, SubModel, TierLayers};
 use proptest::prelude::*;
 
 /// What happens to the bytes of a file.
@@ -69,9 +69,9 @@ fn small_onnx() -> Vec<u8> {
         kernel: vec![0.5; inputs * outputs],
         bias: vec![0.0; outputs],
     };
-    let tier = DenseTier { hidden: vec![layer(4, 3)], exit: layer(3, 2), forwards: true };
+    let tier = TierLayers::of_dense(vec![layer(4, 3)], layer(3, 2), true);
     let metadata = model::Metadata { input_shape: vec![2, 2], ..model::Metadata::default() };
-    Artefact::from_dense(&tier, &metadata).unwrap().bytes().to_vec()
+    Artefact::from_layers(&tier, &metadata).unwrap().bytes().to_vec()
 }
 
 fn image_onnx() -> Vec<u8> {

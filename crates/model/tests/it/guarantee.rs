@@ -168,7 +168,7 @@ fn the_promise_holds_with_thresholds_by_class_and_for_more_tiers_too() {
 #[test]
 fn the_promise_is_kept_on_mnist() {
     let Some(mnist) = super::shared_data("mnist") else { return };
-    let stages = super::committed::stages();
+    let stages = super::committed::stages("mnist-conv");
     let dataset = idx::read(&mnist, idx::Split::Test).unwrap();
     let recording = Recording::new(&stages, &dataset, &[], |_| ()).unwrap();
     let population: Population = (0..stages.len())

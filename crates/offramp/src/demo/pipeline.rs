@@ -8,9 +8,9 @@ use pipeline::Pipeline;
 
 /// Name and artefact of each tier. Made by `offramp train`; `models/README.md` has the command.
 pub(crate) const SUB_MODELS: [(&str, &[u8]); 3] = [
-    ("edge", include_bytes!("../../../../models/mnist-wide/edge.onnx")),
-    ("fog", include_bytes!("../../../../models/mnist-wide/fog.onnx")),
-    ("cloud", include_bytes!("../../../../models/mnist-wide/cloud.onnx")),
+    ("edge", include_bytes!("../../../../models/mnist-conv/edge.onnx")),
+    ("fog", include_bytes!("../../../../models/mnist-conv/fog.onnx")),
+    ("cloud", include_bytes!("../../../../models/mnist-conv/cloud.onnx")),
 ];
 
 /// Port 0: the demo runs beside a broker that already has 9092.

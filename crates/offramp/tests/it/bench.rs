@@ -15,7 +15,7 @@ fn the_parts_of_what_is_forwarded_sum_up() {
     let encodings: Vec<_> = features.iter().map(|up| up["encoding"].as_str().unwrap()).collect();
     assert_eq!(encodings, ["json", "f32", "f16", "int8"]);
     for (up, value) in
-        features.iter().zip([None, Some(json!(256.0)), Some(json!(128.0)), Some(json!(68.0))])
+        features.iter().zip([None, Some(json!(784.0)), Some(json!(392.0)), Some(json!(200.0))])
     {
         assert!(0.0 < number(up, "share") && number(up, "share") < 1.0, "{up}");
         assert!(value.is_none_or(|value| up["value_bytes"] == value), "{up}");

@@ -27,7 +27,7 @@ pub(crate) fn root() -> PathBuf {
 
 /// The demo's sub-models, in the order of the tiers.
 pub(crate) fn demo_models() -> [PathBuf; 3] {
-    ["edge", "fog", "cloud"].map(|tier| root().join(format!("models/mnist-wide/{tier}.onnx")))
+    ["edge", "fog", "cloud"].map(|tier| root().join(format!("models/mnist-conv/{tier}.onnx")))
 }
 
 /// Drawn digits.

@@ -17,4 +17,5 @@ mod place;
 mod process;
 mod tail;
 mod topics;
+mod train;
 mod whole;

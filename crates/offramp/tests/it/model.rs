@@ -9,7 +9,7 @@ use crate::process::{run, run_ok};
 /// The sub-models that are part of the project.
 fn models() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let path = |tier: &str| root.join(format!("models/mnist-wide/{tier}.onnx"));
+    let path = |tier: &str| root.join(format!("models/mnist-conv/{tier}.onnx"));
     ["edge", "fog", "cloud"].map(|tier| path(tier).to_str().unwrap().to_owned()).into()
 }
 

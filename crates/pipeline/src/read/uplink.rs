@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::name_of;
-use crate::table::Table;
 use crate::uplink::{Buffer, DEFAULT_BUFFER_MIB, DEFAULT_UPLINK_TIMEOUT, OnLoss, Uplink};
 use crate::{Servers, Topic};
+use tables::Table;
 
 const KEYS: [&str; 3] = ["on_uplink_loss", "uplink_timeout_ms", "buffer"];
 

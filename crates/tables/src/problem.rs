@@ -1,4 +1,4 @@
-//! What is wrong with a pipeline file, all of it at once.
+//! What is wrong with a file, all of it at once.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Problem {
     pub text: String,
 }
 
-/// Everything that is wrong with a pipeline file.
+/// Everything that is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// At least one problem, in the order of the file.

@@ -15,7 +15,8 @@ use toml::de::{DeTable, DeValue};
 use crate::problem::Problems;
 
 /// A table of the file and the name by which messages call it.
-pub(crate) struct Table<'f, 't> {
+#[derive(Debug)]
+pub struct Table<'f, 't> {
     name: String,
     span: Range<usize>,
     entries: &'f DeTable<'t>,
@@ -34,17 +35,20 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// The name by which messages call this table.
-    pub(crate) fn rename(&mut self, name: impl Into<String>) {
+    pub fn rename(&mut self, name: impl Into<String>) {
         self.name = name.into();
     }
 
     fn get(&self, key: &'static str) -> Option<&'f Spanned<DeValue<'t>>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.entries.get(key)
     }
 
     /// Whether the file has this key at all.
-    pub(crate) fn has(&self, key: &'static str) -> bool {
+    pub fn has(&self, key: &'static str) -> bool {
         self.get(key).is_some()
     }
 
@@ -53,7 +57,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes a problem with the value of `key`, or with the table where the key is absent.
-    pub(crate) fn problem(&self, key: &str, text: impl Display) {
+    pub fn problem(&self, key: &str, text: impl Display) {
         let at = self.entries.get(key).map_or(self.span.start, |value| value.span().start);
         self.problems.borrow_mut().add(at, format!("{} {text}", self.called(key)));
     }
@@ -63,12 +67,12 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes that a required key is missing.
-    pub(crate) fn missing(&self, key: &str, expected: &str) {
+    pub fn missing(&self, key: &str, expected: &str) {
         self.problem(key, format!("is missing, expected {expected}"));
     }
 
     /// A text.
-    pub(crate) fn text(&self, key: &'static str, expected: &str) -> Option<&'f str> {
+    pub fn text(&self, key: &'static str, expected: &str) -> Option<&'f str> {
         let value = self.get(key)?.get_ref();
         let text = value.as_str().filter(|text| !text.is_empty());
         if text.is_none() {
@@ -78,12 +82,12 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A text that is read elsewhere, with its problems.
-    pub(crate) fn peek(&self, key: &str) -> Option<&'f str> {
+    pub fn peek(&self, key: &str) -> Option<&'f str> {
         self.entries.get(key)?.get_ref().as_str()
     }
 
     /// `true` or `false`.
-    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
+    pub fn flag(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?.get_ref();
         let flag = value.as_bool();
         if flag.is_none() {
@@ -93,7 +97,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A text that reads as a `T`.
-    pub(crate) fn parsed<T: FromStr>(&self, key: &'static str, expected: &str) -> Option<T> {
+    pub fn parsed<T: FromStr>(&self, key: &'static str, expected: &str) -> Option<T> {
         let text = self.text(key, expected)?;
         let parsed = text.parse().ok();
         if parsed.is_none() {
@@ -103,7 +107,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A whole number within a range.
-    pub(crate) fn whole(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn whole(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.get(key)?.get_ref();
         let number = value
             .as_integer()
@@ -118,7 +122,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Lengths of the dimensions of a sample.
-    pub(crate) fn lengths(&self, key: &'static str) -> Option<Vec<usize>> {
+    pub fn lengths(&self, key: &'static str) -> Option<Vec<usize>> {
         let value = self.get(key)?.get_ref();
         let length = |value: &Spanned<DeValue<'t>>| {
             let number = value.get_ref().as_integer()?;
@@ -135,17 +139,23 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A number from 0 to 1.
-    pub(crate) fn share(&self, key: &'static str) -> Option<f64> {
+    pub fn share(&self, key: &'static str) -> Option<f64> {
+        self.number(key, 0.0..=1.0)
+    }
+
+    /// A number within a range, with or without a fraction.
+    pub fn number(&self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.get(key)?.get_ref();
-        let share = share(value);
-        if share.is_none() {
-            self.wrong_type(key, value, SHARE);
+        let number = number(value).filter(|number| range.contains(number));
+        if number.is_none() {
+            let expected = format!("a number from {} to {}", range.start(), range.end());
+            self.wrong_type(key, value, &expected);
         }
-        share
+        number
     }
 
     /// A number that a 32-bit float holds, more than 0.
-    pub(crate) fn positive(&self, key: &'static str) -> Option<f64> {
+    pub fn positive(&self, key: &'static str) -> Option<f64> {
         let value = self.get(key)?.get_ref();
         let fits = |number: &f64| (*number as f32).is_finite() && *number as f32 > 0.0;
         let number = number(value).filter(fits);
@@ -156,7 +166,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// A table of numbers from 0 to 1 by names of the user's; empty where it is absent.
-    pub(crate) fn shares(&self, key: &'static str, expected: &str) -> BTreeMap<String, f64> {
+    pub fn shares(&self, key: &'static str, expected: &str) -> BTreeMap<String, f64> {
         let Some(value) = self.get(key) else { return BTreeMap::new() };
         let Some(entries) = value.get_ref().as_table() else {
             self.wrong_type(key, value.get_ref(), expected);
@@ -165,19 +175,34 @@ impl<'f, 't> Table<'f, 't> {
         let mut shares = BTreeMap::new();
         for (name, value) in entries {
             let name: &str = name.get_ref();
-            if let Some(share) = share(value.get_ref()) {
+            let share = number(value.get_ref()).filter(|number| (0.0..=1.0).contains(number));
+            if let Some(share) = share {
                 shares.insert(name.to_owned(), share);
             } else {
                 let (called, found) = (self.called(key), shown(value.get_ref()));
-                let text = format!("{called}: `{name}` is {found}, expected {SHARE}");
+                let text = format!("{called}: `{name}` is {found}, expected a number from 0 to 1");
                 self.problems.borrow_mut().add(value.span().start, text);
             }
         }
         shares
     }
 
+    /// A list of texts, none of them empty.
+    pub fn texts(&self, key: &'static str, expected: &str) -> Option<Vec<&'f str>> {
+        let value = self.get(key)?.get_ref();
+        let text = |value: &'f Spanned<DeValue<'t>>| {
+            value.get_ref().as_str().filter(|text| !text.is_empty())
+        };
+        let texts: Option<Vec<&str>> =
+            value.as_array().and_then(|array| array.iter().map(text).collect());
+        if texts.is_none() {
+            self.wrong_type(key, value, expected);
+        }
+        texts
+    }
+
     /// A table inside this one, called `TABLE: KEY` in messages.
-    pub(crate) fn table(&self, key: &'static str, expected: &str) -> Option<Table<'f, 't>> {
+    pub fn table(&self, key: &'static str, expected: &str) -> Option<Table<'f, 't>> {
         let value = self.get(key)?;
         let Some(entries) = value.get_ref().as_table() else {
             self.wrong_type(key, value.get_ref(), expected);
@@ -189,20 +214,17 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// The tables of an array of tables.
-    pub(crate) fn tables(&self, key: &'static str, expected: &str) -> Vec<Table<'f, 't>> {
+    pub fn tables(&self, key: &'static str, expected: &str) -> Vec<Table<'f, 't>> {
         let Some(value) = self.get(key) else { return Vec::new() };
+        let prefix = if self.name.is_empty() { String::new() } else { format!("{}, ", self.name) };
         let tables: Option<Vec<_>> = value.get_ref().as_array().and_then(|array| {
             array
                 .iter()
                 .enumerate()
                 .map(|(at, item)| {
                     let entries = item.get_ref().as_table()?;
-                    Some(Table::new(
-                        format!("{key} {}", at + 1),
-                        item.span(),
-                        entries,
-                        self.problems,
-                    ))
+                    let name = format!("{prefix}{key} {}", at + 1);
+                    Some(Table::new(name, item.span(), entries, self.problems))
                 })
                 .collect()
         });
@@ -213,7 +235,7 @@ impl<'f, 't> Table<'f, 't> {
     }
 
     /// Notes every key that nobody asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         let asked = self.asked.borrow();
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
@@ -228,12 +250,6 @@ impl<'f, 't> Table<'f, 't> {
             self.problems.borrow_mut().add(key.span().start, text);
         }
     }
-}
-
-const SHARE: &str = "a number from 0 to 1";
-
-fn share(value: &DeValue<'_>) -> Option<f64> {
-    number(value).filter(|number| (0.0..=1.0).contains(number))
 }
 
 fn number(value: &DeValue<'_>) -> Option<f64> {

@@ -35,9 +35,8 @@ impl Trained {
         let last = network.tiers.len() - 1;
         let mut tiers = Vec::new();
         for (at, (tier, own)) in recipe.tiers.iter().zip(&network.tiers).enumerate() {
-            let threshold = tier
-                .threshold
-                .map(|threshold| Exit::new(ExitCriterion::MaxSoftmax, threshold));
+            let threshold =
+                tier.threshold.map(|threshold| Exit::new(ExitCriterion::MaxSoftmax, threshold));
             let first = at == 0;
             let metadata = Metadata {
                 tier: tier.name.clone(),

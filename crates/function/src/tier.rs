@@ -183,13 +183,13 @@ pub fn compose(
 mod tests {
     use std::collections::BTreeMap;
 
-    use model::{Artefact, Dense, DenseTier, Metadata};
+    use model::{Artefact, Dense, Metadata, TierLayers};
 
     use super::*;
 
     fn sub_model(exit: Option<Exit>) -> SubModel {
         let identity = || Dense { kernel: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] };
-        let tier = DenseTier { hidden: vec![identity()], exit: identity(), forwards: true };
+        let tier = TierLayers::of_dense(vec![identity()], identity(), true);
         let labels = vec!["no".to_owned(), "yes".to_owned()];
         let metadata = Metadata {
             input_shape: vec![2],
@@ -198,7 +198,7 @@ mod tests {
             temperature: 2.0,
             ..Metadata::default()
         };
-        Artefact::from_dense(&tier, &metadata).unwrap().sub_model().clone()
+        Artefact::from_layers(&tier, &metadata).unwrap().sub_model().clone()
     }
 
     fn by_class() -> Exit {

@@ -14,7 +14,9 @@ use protocol::offsets::{OffsetFetchGroup, OffsetFetchRequest};
 use protocol::{Api, ErrorCode, Request};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, connect_any, question};
+use crate::cluster::{
+    ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, address_of, connect_any, question,
+};
 use crate::connection::{CallError, Connection};
 use crate::error::KafkaError;
 use crate::fetcher::{EARLIEST, LATEST, offsets_request};
@@ -184,7 +186,7 @@ pub async fn settings(servers: &str, topic: &str) -> Result<Vec<Setting>, KafkaE
         ..Default::default()
     };
     let described = client.call(&client.any, &request, &what).await?.results.into_iter().next();
-    let described = described.ok_or_else(|| client.refused(&what, "no answer"))?;
+    let described = described.ok_or_else(|| client.refused(&what, &"no answer"))?;
     client.check_with(described.error_code, described.error_message, &what)?;
     let setting = |config: protocol::configs::DescribedConfig| Setting {
         name: config.name,
@@ -237,7 +239,7 @@ pub async fn delete_topic(servers: &str, topic: &str) -> Result<(), KafkaError> 
             Err(KafkaError::UnknownTopic { topic: topic.to_owned(), servers: servers.to_owned() })
         }
         Some(deleted) => client.check_with(deleted.error_code, deleted.error_message, &what),
-        None => Err(client.refused(&what, "no answer")),
+        None => Err(client.refused(&what, &"no answer")),
     }
 }
 
@@ -362,7 +364,7 @@ impl Client {
         }
     }
 
-    fn refused(&self, what: &str, reason: impl ToString) -> KafkaError {
+    fn refused(&self, what: &str, reason: &dyn std::fmt::Display) -> KafkaError {
         KafkaError::Refused {
             servers: self.servers.clone(),
             what: what.to_owned(),
@@ -382,7 +384,7 @@ impl Client {
     ) -> Result<(), KafkaError> {
         match error {
             ErrorCode::None => Ok(()),
-            _ => Err(self.refused(what, said(error, words))),
+            _ => Err(self.refused(what, &said(error, words))),
         }
     }
 
@@ -408,7 +410,7 @@ impl Client {
             return Err(KafkaError::UnknownPartition { topic, partition, count });
         }
         self.cluster.leader(&place.0, place.1).ok_or_else(|| {
-            self.refused(&format!("say who leads `{}`, partition {}", place.0, place.1), "nobody")
+            self.refused(&format!("say who leads `{}`, partition {}", place.0, place.1), &"nobody")
         })
     }
 
@@ -419,7 +421,7 @@ impl Client {
         what: &str,
     ) -> Result<R::Response, KafkaError> {
         let answer = connection.call(request, CHANGE_TIMEOUT).await;
-        answer.map_err(|error| self.refused(what, error))
+        answer.map_err(|error| self.refused(what, &error))
     }
 
     /// Asks one of the brokers.
@@ -435,10 +437,10 @@ impl Client {
         } else {
             let address = self.cluster.address(node).cloned();
             let address = address.ok_or_else(|| {
-                self.refused(what, format!("its broker {node} is not in its metadata"))
+                self.refused(what, &format!("its broker {node} is not in its metadata"))
             })?;
             let opened = Connection::open(&address).await;
-            let opened = opened.map_err(|error| self.refused(what, error))?;
+            let opened = opened.map_err(|error| self.refused(what, &error))?;
             self.connections.insert(node, opened.clone());
             opened
         };
@@ -476,7 +478,7 @@ impl Client {
             ..Default::default()
         };
         let version = self.any.version(Api::FindCoordinator);
-        let version = version.map_err(|error| self.refused(what, error))?;
+        let version = version.map_err(|error| self.refused(what, &error))?;
         let mut backoff = Backoff::default();
         let due = Instant::now() + ANSWER_TIMEOUT;
         loop {
@@ -484,7 +486,7 @@ impl Client {
             let (error, host, port) = match found.coordinators.into_iter().next() {
                 Some(found) => (found.error_code, found.host, found.port),
                 None if version < 4 => (found.error_code, found.host, found.port),
-                None => return Err(self.refused(what, "no coordinator is named")),
+                None => return Err(self.refused(what, &"no coordinator is named")),
             };
             // A cluster that has had no group yet first makes the topic for them.
             let passes = matches!(
@@ -493,9 +495,8 @@ impl Client {
             );
             if !passes || due <= Instant::now() {
                 self.check(error, what)?;
-                let host = if host.contains(':') { format!("[{host}]") } else { host };
-                let opened = Connection::open(&format!("{host}:{port}")).await;
-                return opened.map_err(|error| self.refused(what, error));
+                let opened = Connection::open(&address_of(&host, port)).await;
+                return opened.map_err(|error| self.refused(what, &error));
             }
             sleep(backoff.next()).await;
         }
@@ -541,9 +542,9 @@ impl Client {
                         match partition.error_code {
                             ErrorCode::None => drop(found.insert(place, partition.offset)),
                             error if leader_may_have_moved(error) => {
-                                failure = Some(self.refused(&what, error));
+                                failure = Some(self.refused(&what, &error));
                             }
-                            error => return Err(self.refused(&what, error)),
+                            error => return Err(self.refused(&what, &error)),
                         }
                     }
                 }
@@ -559,7 +560,7 @@ impl Client {
             }
             sleep(backoff.next()).await;
             let metadata = self.any.call(&question(None, false), ANSWER_TIMEOUT).await;
-            self.cluster.learn(metadata.map_err(|error| self.refused("describe topics", error))?);
+            self.cluster.learn(metadata.map_err(|error| self.refused("describe topics", &error))?);
         }
     }
 }

@@ -40,7 +40,7 @@ struct Current {
 impl Batches {
     /// Checks batches from offset `from` on. Returns them, and the offset that follows the last whole one.
     pub(crate) fn check(
-        bytes: Bytes,
+        bytes: &Bytes,
         from: i64,
         mut aborted: Vec<(i64, i64)>,
     ) -> Result<(Self, i64), BatchError> {
@@ -199,7 +199,7 @@ mod tests {
             bytes.extend(&batch(21, &["e"], compression)[..40]);
             for cut in [whole, bytes.len()] {
                 let (batches, next) =
-                    Batches::check(Bytes::copy_from_slice(&bytes[..cut]), 11, vec![]).unwrap();
+                    Batches::check(&Bytes::copy_from_slice(&bytes[..cut]), 11, vec![]).unwrap();
                 assert_eq!(next, 21);
                 let expected = [(11, "b"), (12, "c"), (20, "d")];
                 assert_eq!(all(batches), expected.map(|(at, value)| (at, value.to_owned())));
@@ -211,7 +211,7 @@ mod tests {
     fn damage_is_an_error() {
         let mut bytes = batch(0, &["a"], Compression::None);
         *bytes.last_mut().unwrap() ^= 1;
-        let error = Batches::check(bytes.into(), 0, vec![]).unwrap_err();
+        let error = Batches::check(&bytes.into(), 0, vec![]).unwrap_err();
         assert!(matches!(error, BatchError::Crc { .. }), "{error}");
     }
 }

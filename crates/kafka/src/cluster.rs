@@ -126,14 +126,10 @@ impl Cluster {
     /// Takes note of an answer.
     pub(crate) fn learn(&mut self, metadata: MetadataResponse) {
         if !metadata.brokers.is_empty() {
-            let address = |host: &str, port| match host.contains(':') {
-                true => format!("[{host}]:{port}"),
-                false => format!("{host}:{port}"),
-            };
             self.nodes = metadata
                 .brokers
                 .into_iter()
-                .map(|broker| (broker.node_id, address(&broker.host, broker.port)))
+                .map(|broker| (broker.node_id, address_of(&broker.host, broker.port)))
                 .collect();
         }
         for topic in metadata.topics {
@@ -149,6 +145,11 @@ impl Cluster {
             self.topics.insert(name, Topic { error, leaders });
         }
     }
+}
+
+/// The address of a broker, as it says itself where it is.
+pub(crate) fn address_of(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A question about these topics, or about all. Those that are not there are created, if asked to and if the broker

@@ -235,10 +235,13 @@ impl Shared {
     }
 }
 
+/// What is asked for: of which partition, in which of its stays, and from which offset on.
+type Asked = (Place, u64, i64);
+
 enum Event {
     Connected(NodeId, Result<Connection, CallError>),
     Metadata(Result<(Connection, MetadataResponse), CallError>),
-    Fetched(NodeId, Vec<(Place, u64, i64)>, Result<FetchResponse, CallError>),
+    Fetched(NodeId, Vec<Asked>, Result<FetchResponse, CallError>),
     Listed(Vec<(Place, u64)>, Result<ListOffsetsResponse, CallError>),
 }
 
@@ -302,7 +305,7 @@ impl Task {
             look_at(at);
         }
         let may_fetch = state.is_wanted && state.bytes < LOW_BYTES && pause.is_none();
-        let mut fetches: HashMap<NodeId, (Connection, Vec<(Place, u64, i64)>)> = HashMap::new();
+        let mut fetches: HashMap<NodeId, (Connection, Vec<Asked>)> = HashMap::new();
         let mut lists: HashMap<NodeId, (Connection, Vec<(Place, u64)>)> = HashMap::new();
         for (place, cursor) in &mut state.cursors {
             if cursor.is_asked {
@@ -447,7 +450,7 @@ impl Task {
         }
     }
 
-    fn fetched(&mut self, asked: Vec<(Place, u64, i64)>, answer: Result<FetchResponse, CallError>) {
+    fn fetched(&mut self, asked: Vec<Asked>, answer: Result<FetchResponse, CallError>) {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -522,7 +525,7 @@ impl Task {
         let size = bytes.len();
         let aborted = answer.aborted_transactions.unwrap_or_default().into_iter();
         let aborted = aborted.map(|aborted| (aborted.producer_id, aborted.first_offset));
-        match Batches::check(bytes, from, aborted.collect()) {
+        match Batches::check(&bytes, from, aborted.collect()) {
             Ok((batches, next)) => {
                 cursor.next = Some(next);
                 cursor.backoff = Backoff::default();
@@ -548,7 +551,7 @@ impl Task {
     }
 }
 
-fn fetch_request(asked: &[(Place, u64, i64)]) -> FetchRequest {
+fn fetch_request(asked: &[Asked]) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
     for (place, _, next) in asked {
         let partition = FetchPartition {

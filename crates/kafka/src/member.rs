@@ -22,7 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::assignor;
-use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, Place, ask_any, question};
+use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, Place, address_of, ask_any, question};
 use crate::connection::{CallError, Connection};
 use crate::fetcher::{Begin, Fetcher};
 use crate::ledger::Ledger;
@@ -250,8 +250,7 @@ impl Member {
             None => return Err(End::Coordinator("none is named".to_owned())),
         };
         End::of(error)?;
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let connection = Connection::open(&format!("{host}:{port}")).await?;
+        let connection = Connection::open(&address_of(&host, port)).await?;
         self.coordinator = Some(connection.clone());
         Ok(connection)
     }
@@ -494,10 +493,8 @@ impl Member {
 
     fn look_after(&self) -> Duration {
         let is_missing = |topic| self.partitions.get(topic).is_none_or(|&count| count == 0);
-        match self.shared.topics.iter().any(is_missing) {
-            true => LOOK_FOR_TOPIC,
-            false => LOOK_FOR_PARTITIONS,
-        }
+        let is_any_missing = self.shared.topics.iter().any(is_missing);
+        if is_any_missing { LOOK_FOR_TOPIC } else { LOOK_FOR_PARTITIONS }
     }
 
     /// Looks how many partitions there are. A broker that creates topics when they are asked for does so.

@@ -183,7 +183,7 @@ impl Producer {
     pub async fn enqueue(&self, topic: &str, record: &Record) -> Result<Confirmation, SendError> {
         let shared = &self.handle.0;
         let size = record.size();
-        let payload = [&record.key, &record.value].into_iter().flatten().map(|part| part.len());
+        let payload = [&record.key, &record.value].into_iter().flatten().map(bytes::Bytes::len);
         let bytes = payload.sum();
         if MAX_RECORD_BYTES < size {
             return Err(SendError::TooLarge { topic: topic.to_owned(), bytes });

@@ -139,17 +139,16 @@ impl Sender {
             return;
         }
         let Unsent { topic: name, key, item } = unsent;
-        let partition = match key.filter(|key| !key.is_empty()) {
+        let partition = if let Some(key) = key.filter(|key| !key.is_empty()) {
             // As librdkafka and what is built on it do, so that a key's records stay together.
-            Some(key) => crc32fast::hash(&key) as usize % partitions,
-            None => {
-                let (stuck_to, until) = &mut topic.stuck_to;
-                if *until <= now {
-                    *stuck_to = rand::random_range(0..partitions);
-                    *until = now + STICK_TO_PARTITION;
-                }
-                (*stuck_to).min(partitions - 1)
+            crc32fast::hash(&key) as usize % partitions
+        } else {
+            let (stuck_to, until) = &mut topic.stuck_to;
+            if *until <= now {
+                *stuck_to = rand::random_range(0..partitions);
+                *until = now + STICK_TO_PARTITION;
             }
+            (*stuck_to).min(partitions - 1)
         };
         while topic.partitions.len() <= partition {
             topic.partitions.push(Partition {

@@ -232,7 +232,7 @@ async fn a_tier_that_is_to_answer_here_does_and_says_so() {
     })
     .await;
     assert_in_order(&answered);
-    assert_eq!(running.uplink.status().answered_here, 40);
+    running.until(|status| status.answered_here == 40).await;
     fixture.fog.mend();
     running.until(|status| status.is_up).await;
     fixture.send(60..80).await;

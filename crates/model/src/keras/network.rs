@@ -173,8 +173,9 @@ fn functional(file: &str, config: &Json) -> Result<Network, ModelError> {
     if pending.len() > MAX_CALLS {
         return Err(not_keras(file, format!("it calls more than {MAX_CALLS} layers")));
     }
-    let calls = in_order(file, input, pending)?;
     let outputs = list("output_layers")?;
+    count_from_one(&layers, &mut pending, &outputs);
+    let calls = in_order(file, input, pending)?;
     Ok(Network { name: name(config), layers, input: input.clone(), input_shape, calls, outputs })
 }
 
@@ -235,6 +236,20 @@ fn keras_tensors(json: &Json, tensors: &mut Vec<Tensor>) -> bool {
         return items.iter().all(|item| keras_tensors(item, tensors));
     }
     json["class_name"] == "__keras_tensor__" && histories(&json["config"]["keras_history"], tensors)
+}
+
+/// Counts the calls of a model in the model as references to them do. Keras 2 counts from 1 there: node 0 is the model's
+/// own definition, of which a file has no call.
+fn count_from_one(layers: &[Layer], pending: &mut [Call], outputs: &[Tensor]) {
+    for (at, layer) in layers.iter().enumerate().filter(|(_, layer)| layer.is_model()) {
+        let calls = pending.iter().filter(|call| call.layer == at).count();
+        let mut references = pending.iter().flat_map(|call| &call.inputs).chain(outputs);
+        if references.any(|tensor| tensor.layer == layer.name && tensor.node == calls) {
+            for call in pending.iter_mut().filter(|call| call.layer == at) {
+                call.output.node += 1;
+            }
+        }
+    }
 }
 
 /// Orders calls so that each comes after those it depends on. Keras writes layers in such an order,

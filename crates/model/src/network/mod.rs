@@ -14,6 +14,7 @@ mod exits;
 mod external;
 mod normalise;
 mod operations;
+mod shape_types;
 mod shapes;
 mod split;
 mod suggest;

@@ -3,6 +3,7 @@
 //! - Weights are no inputs: files of format version 3 list them there, for callers to replace.
 //! - Nodes come after those that they take values from, and each tensor is made once.
 //! - Shapes that the exporter noted are dropped: they name the batch dimension in their own way, or fix it.
+//! - Shapes that are computed of the batch size stay in 64 bits.
 //! - A batch of a fixed size, as exporters write it unless told otherwise, is not built into any `Reshape`.
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 
-use super::suggest;
+use super::{shape_types, suggest};
 use crate::ModelError;
 
 /// Far more than any network that a tier runs; bounds the work that a file can ask for.
@@ -82,6 +83,7 @@ pub(super) fn normalise(name: &str, model: &mut pb::ModelProto) -> Result<(), Mo
     }
     sort(name, graph)?;
     free_batch(graph);
+    shape_types::widen(graph);
     Ok(())
 }
 
@@ -91,12 +93,20 @@ pub(super) fn operator_set(model: &pb::ModelProto) -> Option<i64> {
     model.opset_import.iter().find(own).map(|import| import.version)
 }
 
+/// Operators that the engine computes differently from ONNX Runtime (`cargo xtask peers` compares them), and what
+/// works in their place.
+const WRONG: [(&str, &str); 2] = [
+    ("Celu", "`Elu`, which is the same for alpha = 1"),
+    ("MeanVarianceNormalization", "`InstanceNormalization` or `LayerNormalization`"),
+];
+
 fn check_operator(name: &str, node: &pb::NodeProto) -> Result<(), ModelError> {
     let known = tract_onnx::onnx().op_register.0;
-    if known.contains_key(&node.op_type) {
+    let is_wrong = WRONG.iter().any(|(operator, _)| *operator == node.op_type);
+    if known.contains_key(&node.op_type) && !is_wrong {
         return Ok(());
     }
-    let instead = INSTEAD.iter().find(|(operator, _)| *operator == node.op_type);
+    let instead = WRONG.iter().chain(&INSTEAD).find(|(operator, _)| *operator == node.op_type);
     let way_out = match instead {
         Some((_, instead)) => format!("; what works: {instead}"),
         None => suggest::phrase(&suggest::nearest(&node.op_type, known.keys().map(String::as_str))),

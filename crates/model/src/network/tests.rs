@@ -403,10 +403,10 @@ fn is_dot(text: &str) -> bool {
     let mut token = || -> Option<String> {
         rest = rest.trim_start();
         let mut end = rest.chars().next()?.len_utf8();
-        if rest.starts_with('"') {
+        if let Some(text) = rest.strip_prefix('"') {
             let mut escaped = false;
             end =
-                1 + rest[1..].find(|character| {
+                1 + text.find(|character| {
                     let ends = character == '"' && !escaped;
                     escaped = character == '\\' && !escaped;
                     ends

@@ -114,7 +114,7 @@ fn try_network(bytes: &[u8]) {
     let Some(last) = outline.exits.last() else { return };
     let exits = vec![last.tensor.name.clone(); 2];
     for cut in outline.cuts.iter().take(4) {
-        let _ = network.split(&[cut.tensor.name.clone()], &exits, &[]);
+        let _ = network.split(std::slice::from_ref(&cut.tensor.name), &exits, &[]);
     }
 }
 

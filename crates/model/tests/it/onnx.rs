@@ -81,7 +81,7 @@ fn check_all(directory: &Path, has_name: impl Fn(&str) -> bool) {
         match check(path) {
             Ok(difference) => worst = f32::max(worst, difference),
             Err(failure) => {
-                failures.push(format!("{}: {failure}", path.file_stem().unwrap().display()))
+                failures.push(format!("{}: {failure}", path.file_stem().unwrap().display()));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `kafka`, `bench`, `rival`.
+//! `chaos`, `outage`, `kafka`, `bench`, `rival`, `engine`.
 
 mod bench;
 mod chaos;
 mod clients;
+mod engine;
 mod faults;
 mod fuzz;
 mod kafka;
@@ -20,7 +21,8 @@ const USAGE: &str = "usage: cargo xtask TASK
 
   ci       all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy     the dependency invariants of ARCHITECTURE.md, dead files, file sizes
-  peers    tests against real peers, fetched and started here: kcat, confluent-kafka, Keras
+  peers    tests against real peers, fetched and started here: kcat, confluent-kafka, Keras, tf2onnx, ONNX Runtime;
+           [--networks] only those of imported networks
   parity   the broker's behavioural tests, against Apache Kafka and against ours
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)
@@ -31,7 +33,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
-           [--runs N] [--records N] [--rate R] [--data DIR]";
+           [--runs N] [--records N] [--rate R] [--data DIR]
+  engine   the engine's figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         ["ci"] => ci(),
         ["tidy"] => tidy::check(),
         ["peers"] => peers::test(),
+        ["peers", "--networks"] => peers::networks(),
         ["parity"] => parity::test(),
         ["clients", arguments @ ..] => clients::test(arguments),
         ["faults"] => faults::test(),
@@ -48,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),
+        ["engine", models @ ..] => engine::run(models),
         _ => bail!("{USAGE}"),
     }
 }

@@ -11,8 +11,14 @@ use crate::run;
 
 /// Python packages, pinned: a peer that changes by itself would make yesterday's commit fail.
 const CLIENTS: [&str; 1] = ["confluent-kafka==2.16.1"];
-/// Keras itself, in both generations, which says what an imported network computes.
-const KERAS: [&str; 2] = ["tensorflow-cpu==2.21.0", "tf_keras==2.21.0"];
+/// Keras itself, in both generations, and ONNX Runtime, which say what an imported network computes; and what writes ONNX.
+const NETWORKS: [&str; 5] = [
+    "tensorflow-cpu==2.21.0",
+    "tf_keras==2.21.0",
+    "tf2onnx==1.17.0",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+];
 
 pub(crate) fn test() -> anyhow::Result<()> {
     run::installed("kcat", "-V", "kcat")?;
@@ -35,19 +41,27 @@ pub(crate) fn test() -> anyhow::Result<()> {
             "peers::",
         ],
     )?;
-    keras()
+    networks()
 }
 
-/// Compares imported networks with Keras.
-fn keras() -> anyhow::Result<()> {
-    let python = venv("keras", &KERAS)?;
-    let cases = run::root().join("target").join("peers").join("keras-cases");
-    let cases = path(&cases)?;
-    run::program(path(&python)?, &["crates/model/tests/keras_oracle.py", cases])?;
+/// Compares imported and split networks with Keras and ONNX Runtime.
+pub(crate) fn networks() -> anyhow::Result<()> {
+    let python = network_python()?;
+    let folder = |name: &str| run::root().join("target").join("peers").join(name);
+    let (keras, onnx) = (folder("keras-cases"), folder("onnx-cases"));
+    let (keras, onnx) = (path(&keras)?, path(&onnx)?);
+    run::program(path(&python)?, &["crates/model/tests/keras_oracle.py", keras])?;
+    run::program(path(&python)?, &["crates/model/tests/onnx_oracle.py", onnx])?;
+    let tests = ["test", "--release", "--workspace", "--test", "it", "--", "--ignored"];
     run::cargo_with(
-        &[("OFFRAMP_KERAS_CASES", cases)],
-        &["test", "--release", "--workspace", "--test", "it", "--", "--ignored", "keras::"],
+        &[("OFFRAMP_KERAS_CASES", keras), ("OFFRAMP_ONNX_CASES", onnx)],
+        &[&tests[..], &["keras::", "onnx::"]].concat(),
     )
+}
+
+/// The interpreter that has all that makes and runs networks.
+pub(crate) fn network_python() -> anyhow::Result<PathBuf> {
+    venv("networks", &NETWORKS)
 }
 
 /// The interpreter of a virtual environment with these packages.

@@ -37,6 +37,21 @@ pub enum ModelError {
     #[error("sub-model `{name}`: weights `{tensor}` hold {value}, expected finite numbers")]
     NotFinite { name: String, tensor: String, value: f32 },
 
+    #[error("network `{name}`: {problem}")]
+    Network { name: String, problem: String },
+
+    #[error(
+        "network `{name}`: node `{node}` is a `{operator}` of `{domain}`, which the engine does not \
+         know{way_out}"
+    )]
+    Operator { name: String, node: String, operator: String, domain: String, way_out: String },
+
+    #[error("network `{name}`: weights `{tensor}` are in another file: {reason}")]
+    External { name: String, tensor: String, reason: String },
+
+    #[error("`{name}` is {found}, expected {expected}")]
+    Format { name: String, found: String, expected: String },
+
     #[error("sub-model `{name}`: tensor `{tensor}` {problem}")]
     Tensor { name: String, tensor: String, problem: String },
 

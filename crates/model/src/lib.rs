@@ -5,7 +5,8 @@
 //! Everything else that a tier needs to run it (labels, input scaling, exit criterion, threshold,
 //! temperature) travels in the same file as metadata, so that a file is all that a tier is given.
 //!
-//! - [`import_h5`](keras::import_h5) makes such files from Keras `.h5` models.
+//! - [`import()`] makes such files from Keras models and from ONNX files that other programs wrote.
+//! - [`Network`] is a whole network, described tensor by tensor, and split into sub-models.
 //! - [`SubModel`] loads and validates one; [`Engine`] runs it, one per thread.
 //! - [`decide`] turns one sample's softmax vector into [`Decision::Exit`] or [`Decision::Forward`].
 //! - [`dataset`] reads MNIST-like files and NPZ archives, or draws digits where there are none.
@@ -21,8 +22,10 @@ mod decision;
 mod engine;
 mod error;
 pub mod evaluate;
+mod import;
 pub mod keras;
 mod metadata;
+mod network;
 mod onnx;
 pub mod random;
 mod sub_model;
@@ -30,7 +33,9 @@ mod sub_model;
 pub use decision::{Decision, Exit, Prediction, decide, predict};
 pub use engine::{Engine, Output, Rows};
 pub use error::{ModelError, Unsupported};
+pub use import::{ImportOptions, import, import_onnx};
 pub use metadata::{Histogram, Metadata};
+pub use network::{Cut, ExitPlace, Network, Operation, Outline, SplitError};
 pub use onnx::{Arrangement, Artefact, Dense, Layer, TierLayers, Window};
 pub use sub_model::{SubModel, TensorSummary};
 pub use wire::ExitCriterion;

@@ -268,7 +268,9 @@ pub(crate) fn guarded<T>(
 }
 
 fn load_graph(model: &pb::ModelProto, signature: &Signature) -> TractResult<BatchGraph> {
-    let mut graph = tract_onnx::onnx().model_for_proto_model(model)?;
+    // Shapes that the exporter noted name the batch dimension in their own way.
+    let engine = tract_onnx::onnx().with_ignore_value_info(true);
+    let mut graph = engine.model_for_proto_model(model)?;
     let batch = graph.symbols.sym("offramp_batch");
     let shape: TVec<TDim> = std::iter::once(batch.to_dim())
         .chain(signature.input_shape.iter().map(ToDim::to_dim))

@@ -191,6 +191,29 @@ def sequentials(keras):
     yield "sequential-trained", (4, 3), compiled
 
 
+def nested(keras):
+    """Yields (name, input shape, model): models as layers of models."""
+    layers = keras.layers
+    convolutions = lambda: keras.Sequential([
+        keras.Input((5, 4, 2)), layers.Conv2D(3, 2, activation="relu"), layers.BatchNormalization(),
+        layers.Conv2D(2, 2)], name="base")
+    yield "nested-sequential", (5, 4, 2), keras.Sequential([
+        convolutions(), layers.Flatten(), layers.Dense(5, activation="relu"), layers.Dense(4, activation="softmax")])
+
+    inner = keras.Input((6,))
+    residual = keras.Model(inner, layers.Add()([inner, layers.Dense(6, activation="tanh")(inner)]), name="residual")
+    x = keras.Input((6,))
+    middle = residual(layers.Dense(6)(residual(x)))
+    yield "nested-shared", (6,), keras.Model(x, [middle, layers.Dense(4, activation="softmax")(middle)])
+
+    outer = keras.Sequential([keras.Input((5, 4, 2)), convolutions(), layers.Flatten(), layers.Dense(3)], name="outer")
+    x = keras.Input((5, 4, 2))
+    middle = layers.Dense(5, activation="relu")(outer(x))
+    yield "nested-twice", (5, 4, 2), keras.Model(x, [middle, layers.Dense(4, activation="softmax")(middle)])
+    x = keras.Input((6,))
+    yield "from-logits", (6,), keras.Model(x, layers.Dense(4)(layers.Dense(5, activation="relu")(x)))
+
+
 def fixtures(keras):
     """Yields (name, input shape, model): much of the above in few files."""
     layers = keras.layers
@@ -226,6 +249,9 @@ def fixtures(keras):
 def randomise(model, generator):
     """Weights that exercise every layer: biases are not 0 and variances are not 1."""
     for layer in model.layers:
+        if hasattr(layer, "layers"):
+            randomise(layer, generator)
+            continue
         weights = []
         for variable, values in zip(layer.weights, layer.get_weights()):
             if "variance" in variable.name:
@@ -244,7 +270,12 @@ def write(directory, name, shape, model, generator):
     outputs = [np.array(output) for output in (outputs if isinstance(outputs, list) else [outputs])]
     features = outputs[0] if len(outputs) == 2 else None
     flat = lambda array: [round(float(value), 8) for value in array.ravel()]
+    if "from-logits" in name:
+        exponentials = np.exp(outputs[-1] - outputs[-1].max(axis=-1, keepdims=True))
+        outputs[-1] = exponentials / exponentials.sum(axis=-1, keepdims=True)
     model.save(os.path.join(directory, name + ".h5"))
+    if name.startswith("keras3"):
+        model.save(os.path.join(directory, name + ".keras"))
     with open(os.path.join(directory, name + ".json"), "w", encoding="utf-8") as file:
         json.dump({
             "input_shape": list(shape),
@@ -275,7 +306,7 @@ def main():
     for generation, keras in generations():
         keras.utils.set_random_seed(1)
         generator = np.random.default_rng(1)
-        models = list(fixtures(keras)) if only_fixtures else list(sequentials(keras))
+        models = list(fixtures(keras)) if only_fixtures else [*sequentials(keras), *nested(keras)]
         for name, shape, model in models:
             write(directory, f"{generation}-{name}", shape, model, generator)
             written += 1

@@ -14,6 +14,8 @@ pub(super) struct Layer {
     file: String,
     pub(super) name: String,
     pub(super) class: String,
+    /// Where a `.keras` file has its weights: `layers/conv2d_1`.
+    pub(super) path: String,
     config: Map<String, Json>,
 }
 
@@ -35,8 +37,34 @@ impl Layer {
             file: file.to_owned(),
             name: name.to_owned(),
             class: class.to_owned(),
+            path: String::new(),
             config: config.clone(),
         })
+    }
+
+    /// The roles of its weights (`kernel`, `bias`, …) in the order in which the layer makes them: a `.keras` file numbers
+    /// them.
+    pub(super) fn variables(&self) -> Result<Vec<&'static str>, ModelError> {
+        let known: &[(&str, bool)] = match self.class.as_str() {
+            "BatchNormalization" => &[
+                ("gamma", self.flag("scale", true)?),
+                ("beta", self.flag("center", true)?),
+                ("moving_mean", true),
+                ("moving_variance", true),
+            ],
+            "SeparableConv2D" => &[
+                ("depthwise_kernel", true),
+                ("pointwise_kernel", true),
+                ("bias", self.flag("use_bias", true)?),
+            ],
+            _ => &[("kernel", true), ("bias", self.flag("use_bias", true)?)],
+        };
+        Ok(known.iter().filter(|(_, is_there)| *is_there).map(|(role, _)| *role).collect())
+    }
+
+    /// Whether it is a model of its own.
+    pub(super) fn is_model(&self) -> bool {
+        ["Functional", "Model", "Sequential"].contains(&self.class.as_str())
     }
 
     /// Something is wrong with this layer.

@@ -1,7 +1,7 @@
-//! Imports Keras models that were saved as HDF5 (`model.save("edge.h5")`).
+//! Imports Keras models that were saved as HDF5 (`model.save("edge.h5")`) or as an archive (`"edge.keras"`).
 //!
-//! Reads what Keras 2 and Keras 3 write: Sequential and Functional models, whose outputs are
-//! `[to_upper, exit]` or just the exit, as in Kafka-ML and in the paper. The import computes what
+//! Reads what Keras 2 and Keras 3 write: Sequential and Functional models, also as layers of each other, whose outputs are
+//! `[to_upper, exit]` or just the exit, as in Kafka-ML and in the paper. An exit of logits gets a softmax. The import computes what
 //! Keras computes, to within rounding, and keeps its data layout (channels last): the features that
 //! a tier forwards are those that the Keras model would.
 //!
@@ -14,46 +14,19 @@ mod convert;
 mod file;
 mod layers;
 mod network;
+mod zip;
 
 use std::path::Path;
 
-use crate::onnx::graph::Graph;
+pub use crate::import::ImportOptions;
+use crate::network::{ExitKind, kind_of_operator};
+use crate::onnx::graph::{Attribute, Graph, Value};
 use crate::onnx::{EXIT, FEATURES};
 use crate::sub_model::read_bounded;
-use crate::{Artefact, Exit, Metadata, ModelError};
+use crate::{Artefact, Metadata, ModelError};
 
 /// The most bytes that a Keras file may have: optimiser state triples the weights.
 const MAX_BYTES: u64 = 2 << 30;
-
-/// What a Keras file does not say.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ImportOptions {
-    /// The name of the tier that the model is for.
-    pub tier: String,
-    /// One name per class; empty for `0`, `1`, ….
-    pub labels: Vec<String>,
-    /// When a sample may leave. Dropped for a model with a single output: it always answers.
-    pub exit: Option<Exit>,
-    /// Divides the logits before the softmax.
-    pub temperature: f32,
-    /// The network is fed `x * input_scale + input_offset`.
-    pub input_scale: f32,
-    /// See [`input_scale`](Self::input_scale).
-    pub input_offset: f32,
-}
-
-impl Default for ImportOptions {
-    fn default() -> ImportOptions {
-        ImportOptions {
-            tier: String::new(),
-            labels: Vec::new(),
-            exit: None,
-            temperature: 1.0,
-            input_scale: 1.0,
-            input_offset: 0.0,
-        }
-    }
-}
 
 /// Makes a sub-model of the Keras model in the `.h5` file at `path`.
 ///
@@ -76,10 +49,40 @@ pub fn import_h5_bytes(
     bytes: Vec<u8>,
     options: &ImportOptions,
 ) -> Result<Artefact, ModelError> {
-    let file = file::KerasFile::open(name, bytes)?;
+    import_file(name, &file::KerasFile::open(name, bytes)?, options)
+}
+
+/// Makes a sub-model of the Keras model in the `.keras` file at `path`, as Keras 3 writes it.
+///
+/// # Errors
+///
+/// As [`import_h5`].
+pub fn import_keras(path: &Path, options: &ImportOptions) -> Result<Artefact, ModelError> {
+    let bytes = read_bounded(path, MAX_BYTES)?;
+    import_keras_bytes(&path.display().to_string(), &bytes, options)
+}
+
+/// Makes a sub-model of the Keras model in this content of a `.keras` file; `name` is for errors.
+///
+/// # Errors
+///
+/// As [`import_h5`].
+pub fn import_keras_bytes(
+    name: &str,
+    bytes: &[u8],
+    options: &ImportOptions,
+) -> Result<Artefact, ModelError> {
+    import_file(name, &file::KerasFile::open_archive(name, bytes)?, options)
+}
+
+fn import_file(
+    name: &str,
+    file: &file::KerasFile,
+    options: &ImportOptions,
+) -> Result<Artefact, ModelError> {
     let network = network::Network::parse(name, file.model_config())?;
     let mut graph = Graph::default();
-    let converted = convert::convert(&network, &file, &mut graph)?;
+    let converted = convert::convert(&network, file, &mut graph)?;
     let (features, exit) = match &converted.outputs[..] {
         [exit] => (None, exit),
         [features, exit] if features != exit => (Some(features), exit),
@@ -92,6 +95,7 @@ pub fn import_h5_bytes(
             });
         }
     };
+    let exit = &with_softmax(&mut graph, exit);
     let metadata = Metadata {
         tier: options.tier.clone(),
         labels: options.labels.clone(),
@@ -106,4 +110,14 @@ pub fn import_h5_bytes(
         features.map(|value| (FEATURES, value)).into_iter().chain([(EXIT, exit)]).collect();
     let bytes = graph.finish(network.name(), &converted.input, &outputs, &metadata);
     Artefact::from_bytes(name, bytes)
+}
+
+/// The exit, with a softmax where it is logits: models that are trained `from_logits` have none.
+fn with_softmax(graph: &mut Graph, exit: &Value) -> Value {
+    let operator = graph.maker(&exit.name);
+    if exit.shape.len() != 1 || operator.and_then(kind_of_operator) != Some(ExitKind::Logits) {
+        return exit.clone();
+    }
+    let name = graph.node("softmax", "Softmax", &[&exit.name], &[Attribute::Int("axis", -1)]);
+    Value { name, shape: exit.shape.clone() }
 }

@@ -9,7 +9,9 @@
 //!     "config": {"keras_history": ["flatten", 0, 0], …}}], "kwargs": {…}}]            Keras 3
 //! ```
 
-use std::collections::HashSet;
+mod nest;
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
@@ -50,17 +52,9 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Reads the `model_config` of the file `file`.
+    /// Reads the `model_config` of the file `file`. Models among the layers are put in their places, layer by layer.
     pub(super) fn parse(file: &str, model_config: &Json) -> Result<Network, ModelError> {
-        let config = &model_config["config"];
-        match model_config["class_name"].as_str() {
-            Some("Sequential") => sequential(file, config),
-            Some("Functional" | "Model") => functional(file, config),
-            class => Err(not_keras(
-                file,
-                format!("its class is {class:?}, expected Sequential or Functional"),
-            )),
-        }
+        nest::parse(file, model_config, 0)
     }
 
     /// The name that the model's author gave it.
@@ -79,8 +73,18 @@ fn layers(file: &str, json: &Json) -> Result<Vec<Layer>, ModelError> {
     if json.len() > MAX_CALLS {
         return Err(not_keras(file, format!("it has more than {MAX_CALLS} layers")));
     }
-    let layers: Vec<Layer> =
+    let mut layers: Vec<Layer> =
         json.iter().map(|layer| Layer::parse(file, layer)).collect::<Result<_, _>>()?;
+    let mut counts = HashMap::new();
+    for layer in &mut layers {
+        let class = snake_case(&layer.class);
+        let count: &mut usize = counts.entry(class.clone()).or_default();
+        layer.path = match *count {
+            0 => format!("layers/{class}"),
+            count => format!("layers/{class}_{count}"),
+        };
+        *count += 1;
+    }
     let mut names = HashSet::new();
     match layers.iter().find(|layer| !names.insert(&layer.name)) {
         Some(twice) => Err(twice.error("another layer has the same name")),
@@ -88,12 +92,29 @@ fn layers(file: &str, json: &Json) -> Result<Vec<Layer>, ModelError> {
     }
 }
 
+/// `MaxPooling2D` as `max_pooling2d`: Keras calls the places of weights after classes, with a number from the second of
+/// a class on.
+fn snake_case(class: &str) -> String {
+    let characters: Vec<char> = class.chars().collect();
+    let mut name = String::new();
+    for (at, &character) in characters.iter().enumerate() {
+        let is_after_lower = at > 0 && characters[at - 1].is_lowercase();
+        let is_before_lower =
+            at > 0 && characters.get(at + 1).is_some_and(|next| next.is_lowercase());
+        if character.is_uppercase() && (is_after_lower || is_before_lower) {
+            name.push('_');
+        }
+        name.extend(character.to_lowercase());
+    }
+    name
+}
+
 fn sequential(file: &str, config: &Json) -> Result<Network, ModelError> {
     // Keras before 2.2 wrote the bare list.
     let list = if config.is_array() { config } else { &config["layers"] };
     let layers = layers(file, list)?;
     let first = layers.first().ok_or_else(|| not_keras(file, "it has no layers"))?;
-    let input_shape = match batch_shape(first) {
+    let input_shape = match batch_shape(first).or_else(|| nest::batch_shape(first)) {
         Some(shape) => input_shape(first, shape)?,
         None => match config.get("build_input_shape") {
             Some(shape) if !shape.is_null() => input_shape(first, shape)?,
@@ -152,8 +173,9 @@ fn functional(file: &str, config: &Json) -> Result<Network, ModelError> {
     if pending.len() > MAX_CALLS {
         return Err(not_keras(file, format!("it calls more than {MAX_CALLS} layers")));
     }
-    let calls = in_order(file, input, pending)?;
     let outputs = list("output_layers")?;
+    count_from_one(&layers, &mut pending, &outputs);
+    let calls = in_order(file, input, pending)?;
     Ok(Network { name: name(config), layers, input: input.clone(), input_shape, calls, outputs })
 }
 
@@ -216,6 +238,20 @@ fn keras_tensors(json: &Json, tensors: &mut Vec<Tensor>) -> bool {
     json["class_name"] == "__keras_tensor__" && histories(&json["config"]["keras_history"], tensors)
 }
 
+/// Counts the calls of a model in the model as references to them do. Keras 2 counts from 1 there: node 0 is the model's
+/// own definition, of which a file has no call.
+fn count_from_one(layers: &[Layer], pending: &mut [Call], outputs: &[Tensor]) {
+    for (at, layer) in layers.iter().enumerate().filter(|(_, layer)| layer.is_model()) {
+        let calls = pending.iter().filter(|call| call.layer == at).count();
+        let mut references = pending.iter().flat_map(|call| &call.inputs).chain(outputs);
+        if references.any(|tensor| tensor.layer == layer.name && tensor.node == calls) {
+            for call in pending.iter_mut().filter(|call| call.layer == at) {
+                call.output.node += 1;
+            }
+        }
+    }
+}
+
 /// Orders calls so that each comes after those it depends on. Keras writes layers in such an order,
 /// except where one is called more than once.
 fn in_order(file: &str, input: &Tensor, mut pending: Vec<Call>) -> Result<Vec<Call>, ModelError> {
@@ -240,4 +276,25 @@ fn in_order(file: &str, input: &Tensor, mut pending: Vec<Call>) -> Result<Vec<Ca
         pending = waiting;
     }
     Ok(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snake_case;
+
+    #[test]
+    fn places_are_called_after_classes() {
+        for (class, expected) in [
+            ("Dense", "dense"),
+            ("Conv2D", "conv2d"),
+            ("MaxPooling2D", "max_pooling2d"),
+            ("GlobalAveragePooling2D", "global_average_pooling2d"),
+            ("Conv2DTranspose", "conv2d_transpose"),
+            ("LeakyReLU", "leaky_re_lu"),
+            ("ELU", "elu"),
+            ("InputLayer", "input_layer"),
+        ] {
+            assert_eq!(snake_case(class), expected);
+        }
+    }
 }

@@ -70,7 +70,7 @@ pub(crate) fn check(name: &str, model: &pb::ModelProto) -> Result<Signature, Mod
 }
 
 /// Checks one tensor and returns the number of its weights.
-fn check_tensor(
+pub(crate) fn check_tensor(
     name: &str,
     tensor_name: &str,
     tensor: &pb::TensorProto,
@@ -81,7 +81,9 @@ fn check_tensor(
         problem,
     };
     if tensor.data_location == Some(DataLocation::External as i32) {
-        return Err(fail("is kept in another file, expected inside this one".to_owned()));
+        return Err(fail(
+            "is kept in another file, expected inside this one; `offramp model import` makes one of both".to_owned(),
+        ));
     }
     let len = tensor
         .dims
@@ -131,7 +133,7 @@ fn check_finite(name: &str, tensor_name: &str, tensor: &pb::TensorProto) -> Resu
 }
 
 /// Checks what a node carries and returns the number of its weights.
-fn check_node(name: &str, node: &pb::NodeProto) -> Result<usize, ModelError> {
+pub(crate) fn check_node(name: &str, node: &pb::NodeProto) -> Result<usize, ModelError> {
     let mut parameters = 0;
     for attribute in &node.attribute {
         if attribute.g.is_some() || !attribute.graphs.is_empty() {
@@ -185,7 +187,11 @@ fn misfit(attribute: &pb::AttributeProto) -> Option<String> {
 }
 
 /// Checks how much an operator that makes large values of small ones is asked for.
-fn check_size(name: &str, graph: &pb::GraphProto, node: &pb::NodeProto) -> Result<(), ModelError> {
+pub(crate) fn check_size(
+    name: &str,
+    graph: &pb::GraphProto,
+    node: &pb::NodeProto,
+) -> Result<(), ModelError> {
     let Some((_, position)) = SIZED.iter().find(|(operator, _)| *operator == node.op_type) else {
         return Ok(());
     };
@@ -220,7 +226,10 @@ fn check_size(name: &str, graph: &pb::GraphProto, node: &pb::NodeProto) -> Resul
     })
 }
 
-fn check_input(name: &str, graph: &pb::GraphProto) -> Result<(String, Vec<usize>), ModelError> {
+pub(crate) fn check_input(
+    name: &str,
+    graph: &pb::GraphProto,
+) -> Result<(String, Vec<usize>), ModelError> {
     let fail = |what, found: String, expected: &str| ModelError::Signature {
         name: name.to_owned(),
         what,
@@ -274,27 +283,18 @@ fn check_input(name: &str, graph: &pb::GraphProto) -> Result<(String, Vec<usize>
 }
 
 /// The names of the outputs: features (unless this is a last tier's) and exit.
-///
-/// Names decide. Where they are foreign, one output is the exit and of two the first is the
-/// features, as the paper's Keras models have them.
 fn check_outputs(
     name: &str,
     graph: &pb::GraphProto,
 ) -> Result<(Option<String>, String), ModelError> {
     let names: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    let (features, exit) = match names[..] {
-        [exit] => (None, exit),
-        [EXIT, features] | [features, EXIT] => (Some(features), EXIT),
-        [FEATURES, exit] | [exit, FEATURES] => (Some(FEATURES), exit),
-        [features, exit] if features != exit => (Some(features), exit),
-        _ => {
-            return Err(ModelError::Signature {
-                name: name.to_owned(),
-                what: "the list of outputs",
-                found: format!("{names:?}"),
-                expected: "[exit] or [features, exit]".to_owned(),
-            });
-        }
+    let Some((features, exit)) = features_and_exit(&names) else {
+        return Err(ModelError::Signature {
+            name: name.to_owned(),
+            what: "the list of outputs",
+            found: format!("{names:?}"),
+            expected: "[exit] or [features, exit]".to_owned(),
+        });
     };
     for output in features.iter().chain([&exit]) {
         let made = graph.node.iter().any(|node| node.output.iter().any(|made| made == output));
@@ -309,6 +309,19 @@ fn check_outputs(
         }
     }
     Ok((features.map(str::to_owned), exit.to_owned()))
+}
+
+/// Which of the outputs is the features and which the exit.
+///
+/// Names decide. Where they are foreign, one output is the exit and of two the first is the
+/// features, as the paper's Keras models have them.
+pub(crate) fn features_and_exit<'n>(names: &[&'n str]) -> Option<(Option<&'n str>, &'n str)> {
+    match *names {
+        [exit] => Some((None, exit)),
+        [exit @ EXIT, features] | [exit, features @ FEATURES] => Some((Some(features), exit)),
+        [features, exit] if features != exit => Some((Some(features), exit)),
+        _ => None,
+    }
 }
 
 /// Follows the exit back to the operator that made its values.

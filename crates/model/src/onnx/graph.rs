@@ -94,6 +94,12 @@ impl Graph {
         Value { name, shape: shape.to_owned() }
     }
 
+    /// The operator that makes `value`; `None` for the input and for weights.
+    pub(crate) fn maker(&self, value: &str) -> Option<&str> {
+        let maker = self.nodes.iter().find(|node| node.output[0] == value);
+        maker.map(|node| node.op_type.as_str())
+    }
+
     /// Ends the graph and encodes it as a file. `outputs` pairs each output's name with its value.
     pub(crate) fn finish(
         mut self,
@@ -218,7 +224,8 @@ fn empty() -> pb::AttributeProto {
     pb::AttributeProto::default()
 }
 
-fn declare(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
+/// Declares an input or output with a symbolic batch dimension in front of `shape`.
+pub(crate) fn declare(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
     let dimension = |value| Dimension { value: Some(value), ..Dimension::default() };
     let dim = std::iter::once(dimension(dimension::Value::DimParam(BATCH.to_owned())))
         .chain(shape.iter().map(|&size| dimension(dimension::Value::DimValue(size as i64))))

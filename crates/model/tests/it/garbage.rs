@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use model::keras::{ImportOptions, import_h5, import_h5_bytes};
-use model::{Artefact, Dense, ModelError, SubModel, TierLayers};
+use model::keras::{ImportOptions, import_h5, import_h5_bytes, import_keras_bytes};
+use model::{Artefact, Dense, ModelError, Network, SubModel, TierLayers};
 use proptest::prelude::*;
 
 /// What happens to the bytes of a file.
@@ -106,8 +106,31 @@ proptest! {
     }
 }
 
+/// Loads the network and, where that works, describes it and cuts it in each place.
+fn try_network(bytes: &[u8]) {
+    let Ok(network) = Network::from_bytes("damaged", bytes) else { return };
+    let _ = network.dot();
+    let outline = network.outline(&[]);
+    let Some(last) = outline.exits.last() else { return };
+    let exits = vec![last.tensor.name.clone(); 2];
+    for cut in outline.cuts.iter().take(4) {
+        let _ = network.split(std::slice::from_ref(&cut.tensor.name), &exits, &[]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_damaged_network_is_an_error_or_can_be_shown(damages in damage()) {
+        try_network(&damaged(std::fs::read(fixture("three-exits.onnx")).unwrap(), &damages));
+    }
+
+    #[test]
+    fn a_damaged_keras_archive_is_an_error_or_loads(damages in damage()) {
+        let bytes = std::fs::read(fixture("keras3-sequential.keras")).unwrap();
+        let _ = import_keras_bytes("damaged", &damaged(bytes, &damages), &ImportOptions::default());
+    }
+
     #[test]
     fn a_damaged_image_sub_model_is_an_error_or_loads(damages in damage()) {
         let _ = try_onnx(&damaged(image_onnx(), &damages));

@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use model::keras::{ImportOptions, import_h5, import_h5_bytes};
+use model::import;
+use model::keras::{ImportOptions, import_h5, import_h5_bytes, import_keras_bytes};
 use serde_json::Value as Json;
 
 /// Where results are large, relative to them.
@@ -15,18 +16,20 @@ fn cases(directory: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "h5"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "h5" || extension == "keras")
+        })
         .collect();
     paths.sort();
-    assert!(!paths.is_empty(), "no .h5 files in {}", directory.display());
+    assert!(!paths.is_empty(), "no Keras files in {}", directory.display());
     paths
 }
 
-fn floats(json: &Json) -> Vec<f32> {
+pub(crate) fn floats(json: &Json) -> Vec<f32> {
     json.as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32).collect()
 }
 
-fn sizes(json: &Json) -> Vec<usize> {
+pub(crate) fn sizes(json: &Json) -> Vec<usize> {
     json.as_array().unwrap().iter().map(|size| size.as_u64().unwrap() as usize).collect()
 }
 
@@ -34,8 +37,7 @@ fn sizes(json: &Json) -> Vec<usize> {
 fn check(path: &Path) -> Result<f32, String> {
     let expected = std::fs::read(path.with_extension("json")).map_err(|error| error.to_string())?;
     let expected: Json = serde_json::from_slice(&expected).unwrap();
-    let artefact =
-        import_h5(path, &ImportOptions::default()).map_err(|error| format!("{error:#}"))?;
+    let artefact = import(path, &ImportOptions::default()).map_err(|error| format!("{error:#}"))?;
     let sub_model = artefact.sub_model();
     if !sub_model.accepts(&sizes(&expected["input_shape"])) {
         return Err(format!("input shape {:?}", sub_model.input_shape()));
@@ -44,7 +46,7 @@ fn check(path: &Path) -> Result<f32, String> {
         .engine()
         .and_then(|mut engine| engine.run(&floats(&expected["input"])))
         .map_err(|error| error.to_string())?;
-    let mut worst = differ("exit", &output.exit, &floats(&expected["exit"]))?;
+    let mut worst = differ("exit", &output.exit, &floats(&expected["exit"]), TOLERANCE)?;
     if expected["features"].is_null() != output.features.is_none() {
         return Err("only one of both has features".to_owned());
     }
@@ -53,19 +55,24 @@ fn check(path: &Path) -> Result<f32, String> {
         if sub_model.features_shape() != Some(&shape[..]) {
             return Err(format!("features {:?}, not {shape:?}", sub_model.features_shape()));
         }
-        worst = worst.max(differ("features", features, &floats(&expected["features"]))?);
+        worst = worst.max(differ("features", features, &floats(&expected["features"]), TOLERANCE)?);
     }
     Ok(worst)
 }
 
-fn differ(name: &str, found: &[f32], expected: &[f32]) -> Result<f32, String> {
+pub(crate) fn differ(
+    name: &str,
+    found: &[f32],
+    expected: &[f32],
+    tolerance: f32,
+) -> Result<f32, String> {
     if found.len() != expected.len() {
         return Err(format!("{} values of {name}, not {}", found.len(), expected.len()));
     }
     let mut worst: f32 = 0.0;
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (found - expected).abs() / expected.abs().max(1.0);
-        if difference.is_nan() || difference > TOLERANCE {
+        if difference.is_nan() || difference > tolerance {
             return Err(format!("{name}[{at}] is {found}, not {expected}"));
         }
         worst = worst.max(difference);
@@ -81,7 +88,7 @@ fn check_all(directory: &Path) {
         match check(path) {
             Ok(difference) => worst = worst.max(difference),
             Err(failure) => {
-                failures.push(format!("{}: {failure}", path.file_stem().unwrap().display()));
+                failures.push(format!("{}: {failure}", path.file_name().unwrap().display()));
             }
         }
     }
@@ -167,4 +174,25 @@ fn files_that_are_no_keras_models_are_refused() {
     assert!(error.starts_with("`edge.h5` is not an HDF5 file: "), "{error}");
     let error = import_h5(Path::new("missing.h5"), &ImportOptions::default()).unwrap_err();
     assert_eq!(error.to_string(), "cannot read `missing.h5`");
+}
+
+#[test]
+fn archives_that_are_no_keras_models_are_refused() {
+    let import = |bytes: &[u8]| {
+        import_keras_bytes("edge.keras", bytes, &ImportOptions::default()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        import(b"no archive"),
+        "`edge.keras` is not a Keras model: it is no zip archive of Keras's: it has no directory"
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keras3-sequential.keras");
+    let mut bytes = std::fs::read(path).unwrap();
+    let name = b"model.weights.h5";
+    let at = bytes.windows(name.len()).rposition(|window| window == name).unwrap();
+    bytes[at] = b'n';
+    assert_eq!(
+        import(&bytes),
+        "`edge.keras` is not a Keras model: it is no zip archive of Keras's: it has no member \
+         `model.weights.h5`"
+    );
 }

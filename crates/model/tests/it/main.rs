@@ -9,6 +9,7 @@ mod garbage;
 mod golden;
 mod guarantee;
 mod keras;
+mod onnx;
 
 use std::path::PathBuf;
 

@@ -148,3 +148,31 @@ fn an_evaluation_takes_other_thresholds_and_shows_confusions() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("expected a `threshold` too"), "{stderr}");
 }
+
+#[test]
+fn a_network_is_shown_and_split_as_proposed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let network = root.join("crates/model/tests/fixtures/three-exits.onnx");
+    let network = network.to_str().unwrap();
+    let table = run_ok(&["model", "split", network]);
+    let (_, proposal) = table.rsplit_once("narrowest: offramp ").unwrap();
+    let proposal: Vec<&str> = proposal.split_whitespace().collect();
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let options = ["-o", out, "--labels", "a,b,c,d,e", "--scale", "0.5", "--format", "json"];
+    let found = json(&[&proposal[..], &options[..]].concat());
+    assert!(number(&found, "largest_difference") <= 1e-5);
+    let written = found["written"].as_array().unwrap();
+    let tiers: Vec<&str> = written.iter().map(|part| part["tier"].as_str().unwrap()).collect();
+    assert_eq!(tiers, ["edge", "fog", "cloud"]);
+
+    let fog = dir.path().join("fog.onnx").to_str().unwrap().to_owned();
+    let shown = json(&["model", "show", &fog, "-o", "json"]);
+    assert_eq!(shown[0]["sub_model"]["labels"].as_array().unwrap().len(), 5);
+    assert_eq!(shown[0]["outputs"][0]["name"], "features");
+    let layers = shown[0]["layers"].as_array().unwrap();
+    let macs: f64 = layers.iter().map(|layer| number(layer, "macs")).sum();
+    assert!((macs - number(&shown[0], "macs")).abs() < 0.5 && macs > 0.0);
+    assert!(run_ok(&["model", "show", "--dot", network]).starts_with("digraph "));
+    assert!(run_ok(&["model", "show", network]).contains("no sub-model: "));
+}

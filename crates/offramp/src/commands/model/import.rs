@@ -1,24 +1,24 @@
-//! `offramp model import`: a Keras file becomes a sub-model.
+//! `offramp model import`: a Keras or ONNX file becomes a sub-model.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use model::keras::{ImportOptions, import_h5};
-use model::{Exit, ExitCriterion};
+use model::{Exit, ExitCriterion, ImportOptions};
 
 use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
 
-/// Make a sub-model of a Keras .h5 file (Sequential or Functional).
+/// Make a sub-model of a Keras file (.h5 or .keras, Sequential or Functional) or of an ONNX file.
 ///
-/// A model with two outputs, features and softmax, is a tier that forwards; one with a single output is the
-/// last tier.
+/// A model with two outputs, features and exit, is a tier that forwards; one with a single output is the
+/// last tier. An exit of logits gets a softmax. Weights of an ONNX file may lie in files beside it. A network of several
+/// exits is for `offramp model split`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The Keras file.
+    /// The .h5, .keras or .onnx file.
     file: PathBuf,
-    /// The sub-model to write; default: FILE with the extension .onnx.
+    /// The sub-model to write; default: FILE with the extension .onnx, of an .onnx file FILE.sub.onnx.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Name of the tier that it is for; default: the name of the file.
@@ -54,8 +54,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         input_scale: args.scale,
         input_offset: args.offset,
     };
-    let artefact = import_h5(&args.file, &options).or_config()?;
-    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension("onnx"));
+    let artefact = model::import(&args.file, &options).or_config()?;
+    let is_onnx = args.file.extension().is_some_and(|extension| extension == "onnx");
+    let extension = if is_onnx { "sub.onnx" } else { "onnx" };
+    let output = args.output.clone().unwrap_or_else(|| args.file.with_extension(extension));
     artefact.write(&output).with_context(|| format!("sub-model `{}`", output.display()))?;
     let sub_model = artefact.sub_model();
     writeln!(

@@ -7,10 +7,11 @@ mod evaluate;
 mod figures;
 mod import;
 mod show;
+mod split;
 
 use clap::Subcommand;
 
-/// Import, show, calibrate and evaluate sub-models: one ONNX file per tier, with all that the tier needs to run it.
+/// Import, split, show, calibrate and evaluate sub-models: one ONNX file per tier, with all that the tier needs to run it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -20,6 +21,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     Import(import::Args),
+    Split(split::Args),
     Show(show::Args),
     Calibrate(Box<calibrate::Args>),
     Evaluate(evaluate::Args),
@@ -28,6 +30,7 @@ enum Action {
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::Import(args) => import::run(&args),
+        Action::Split(args) => split::run(&args),
         Action::Show(args) => show::run(&args),
         Action::Calibrate(args) => calibrate::run(&args),
         Action::Evaluate(args) => evaluate::run(&args),

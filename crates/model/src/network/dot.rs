@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::{Operation, Network};
+use super::{Network, Operation};
 
 impl Network {
     /// The network as a directed graph in Graphviz's language: a box for each node, but for those that only hold

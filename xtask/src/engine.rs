@@ -18,10 +18,15 @@ pub(crate) fn run(models: &[&str]) -> anyhow::Result<()> {
             Ok(path.to_str().with_context(|| format!("`{model}` is not UTF-8"))?.to_owned())
         })
         .collect::<anyhow::Result<_>>()?;
-    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let bench = ["bench", "--workspace", "--bench", "engine", "--"];
-    run::cargo_with(&[], &[&bench[..], &paths].concat())?;
+    // A process for each model: what one leaves free, the next would take.
+    for path in &paths {
+        let bench = ["bench", "--workspace", "--bench", "engine", "--", path.as_str()];
+        run::cargo_with(&[], &bench)?;
+    }
     let python = peers::network_python()?;
     let python = python.to_str().context("the path of the checkout is not UTF-8")?;
-    run::program(python, &[&["xtask/engine.py"][..], &paths].concat())
+    for path in &paths {
+        run::program(python, &["xtask/engine.py", path])?;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! For each model and batch size: samples per second (the median of seven runs, and the slowest and fastest), and how
 //! often and how much a call allocates; for each model also by how much the process's resident memory grew when it was
-//! loaded and had run. `cargo xtask engine` prints the same for ONNX Runtime.
+//! loaded and had run (with several models only the first says something: the others take what it left). `cargo xtask engine` prints the same for ONNX Runtime.
 
 use std::alloc::System;
 use std::path::{Path, PathBuf};

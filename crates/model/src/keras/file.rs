@@ -174,7 +174,10 @@ fn named(
     let weight_names = names(&group, "weight_names")?;
     let is_of_layer = |name: &str| match (inner, name.rsplit_once('/')) {
         (None, _) => true,
-        (Some(inner), Some((of, _))) => of == inner || of.ends_with(&format!("/{inner}")),
+        (Some(inner), Some((of, _))) => {
+            // Keras 2 names only the innermost model's layer, Keras 3 all models.
+            of == inner || of.ends_with(&format!("/{inner}")) || inner.ends_with(&format!("/{of}"))
+        }
         (Some(_), None) => false,
     };
     let mut found =

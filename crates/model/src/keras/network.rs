@@ -173,8 +173,8 @@ fn functional(file: &str, config: &Json) -> Result<Network, ModelError> {
     if pending.len() > MAX_CALLS {
         return Err(not_keras(file, format!("it calls more than {MAX_CALLS} layers")));
     }
-    let outputs = list("output_layers")?;
-    count_from_one(&layers, &mut pending, &outputs);
+    let mut outputs = list("output_layers")?;
+    count_from_zero(&layers, &mut pending, &mut outputs)?;
     let calls = in_order(file, input, pending)?;
     Ok(Network { name: name(config), layers, input: input.clone(), input_shape, calls, outputs })
 }
@@ -238,18 +238,41 @@ fn keras_tensors(json: &Json, tensors: &mut Vec<Tensor>) -> bool {
     json["class_name"] == "__keras_tensor__" && histories(&json["config"]["keras_history"], tensors)
 }
 
-/// Counts the calls of a model in the model as references to them do. Keras 2 counts from 1 there: node 0 is the model's
-/// own definition, of which a file has no call.
-fn count_from_one(layers: &[Layer], pending: &mut [Call], outputs: &[Tensor]) {
+/// Counts the calls of a model in the model from 0, as those of other layers.
+///
+/// Node 0 of a model is its own definition, of which a file has no call. Keras 2 therefore counts its calls from 1; Keras
+/// 3 does so among the outputs, and counts from 0 elsewhere.
+fn count_from_zero(
+    layers: &[Layer],
+    pending: &mut [Call],
+    outputs: &mut [Tensor],
+) -> Result<(), ModelError> {
     for (at, layer) in layers.iter().enumerate().filter(|(_, layer)| layer.is_model()) {
         let calls = pending.iter().filter(|call| call.layer == at).count();
-        let mut references = pending.iter().flat_map(|call| &call.inputs).chain(outputs);
-        if references.any(|tensor| tensor.layer == layer.name && tensor.node == calls) {
-            for call in pending.iter_mut().filter(|call| call.layer == at) {
-                call.output.node += 1;
+        let inputs = || {
+            pending.iter().flat_map(|call| &call.inputs).filter(|tensor| tensor.layer == layer.name)
+        };
+        let is_from_one =
+            inputs().any(|tensor| tensor.node == calls) && inputs().all(|tensor| tensor.node > 0);
+        for output in outputs.iter_mut().filter(|output| output.layer == layer.name) {
+            // One in between may be either.
+            if output.node > 0 && output.node < calls && !is_from_one {
+                return Err(layer.unsupported(
+                    "call",
+                    output.node.to_string(),
+                    "an output of its first or last call",
+                ));
+            }
+            output.node = output.node.saturating_sub(1);
+        }
+        if is_from_one {
+            let inputs = pending.iter_mut().flat_map(|call| &mut call.inputs);
+            for input in inputs.filter(|input| input.layer == layer.name) {
+                input.node -= 1;
             }
         }
     }
+    Ok(())
 }
 
 /// Orders calls so that each comes after those it depends on. Keras writes layers in such an order,

@@ -7,19 +7,18 @@ use protocol::admin::{
     CreatableTopic, CreateTopicsRequest, CreatedTopic, DeleteRecordsPartition,
     DeleteRecordsRequest, DeleteRecordsTopic, DeleteTopicsRequest, TopicConfigEntry,
 };
-use protocol::cluster::FindCoordinatorRequest;
 use protocol::configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::groups::{DescribeGroupsRequest, ListGroupsRequest};
-use protocol::offsets::{OffsetFetchGroup, OffsetFetchRequest};
-use protocol::{Api, ErrorCode, Request};
+use protocol::{ErrorCode, Request};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::cluster::{
-    ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, address_of, connect_any, question,
+    ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, connect_any, question, said,
 };
 use crate::connection::{CallError, Connection};
 use crate::error::KafkaError;
 use crate::fetcher::{EARLIEST, LATEST, offsets_request};
+use crate::group::{committed_in, committed_request, find_coordinator};
 use crate::sender::leader_may_have_moved;
 
 /// How long a broker may take to carry out a change.
@@ -136,19 +135,9 @@ pub async fn groups(servers: &str) -> Result<Vec<Group>, KafkaError> {
 pub async fn progress(servers: &str, group: &str) -> Result<Vec<Progress>, KafkaError> {
     let mut client = Client::connect(servers).await?;
     let what = format!("say what group `{group}` has committed");
-    let groups = vec![OffsetFetchGroup { group_id: group.to_owned(), topics: None }];
-    let request = OffsetFetchRequest {
-        group_id: group.to_owned(),
-        topics: None,
-        groups,
-        require_stable: false,
-    };
     let coordinator = client.coordinator(group, &what).await?;
-    let answer = client.call(&coordinator, &request, &what).await?;
-    let (error, topics) = match answer.groups.into_iter().next() {
-        Some(group) => (group.error_code, group.topics),
-        None => (answer.error_code, answer.topics),
-    };
+    let answer = client.call(&coordinator, &committed_request(group, None, false), &what).await?;
+    let (error, topics) = committed_in(answer);
     client.check(error, &what)?;
     let mut committed = Vec::new();
     for topic in topics {
@@ -472,33 +461,23 @@ impl Client {
     }
 
     async fn coordinator(&mut self, group: &str, what: &str) -> Result<Connection, KafkaError> {
-        let question = FindCoordinatorRequest {
-            key: group.to_owned(),
-            coordinator_keys: vec![group.to_owned()],
-            ..Default::default()
-        };
-        let version = self.any.version(Api::FindCoordinator);
-        let version = version.map_err(|error| self.refused(what, &error))?;
         let mut backoff = Backoff::default();
         let due = Instant::now() + ANSWER_TIMEOUT;
         loop {
-            let found = self.call(&self.any, &question, what).await?;
-            let (error, host, port) = match found.coordinators.into_iter().next() {
-                Some(found) => (found.error_code, found.host, found.port),
-                None if version < 4 => (found.error_code, found.host, found.port),
-                None => return Err(self.refused(what, &"no coordinator is named")),
-            };
-            // A cluster that has had no group yet first makes the topic for them.
-            let passes = matches!(
-                error,
-                ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress
-            );
-            if !passes || due <= Instant::now() {
-                self.check(error, what)?;
-                let opened = Connection::open(&address_of(&host, port)).await;
-                return opened.map_err(|error| self.refused(what, &error));
+            let found = find_coordinator(&self.any, group).await;
+            match found.map_err(|error| self.refused(what, &error))? {
+                Ok(address) => {
+                    let opened = Connection::open(&address).await;
+                    return opened.map_err(|error| self.refused(what, &error));
+                }
+                // A cluster that has had no group yet first makes the topic for them.
+                Err(ErrorCode::CoordinatorNotAvailable | ErrorCode::CoordinatorLoadInProgress)
+                    if Instant::now() < due =>
+                {
+                    sleep(backoff.next()).await;
+                }
+                Err(error) => return Err(self.refused(what, &error)),
             }
-            sleep(backoff.next()).await;
         }
     }
 
@@ -562,12 +541,5 @@ impl Client {
             let metadata = self.any.call(&question(None, false), ANSWER_TIMEOUT).await;
             self.cluster.learn(metadata.map_err(|error| self.refused("describe topics", &error))?);
         }
-    }
-}
-
-fn said(error: ErrorCode, words: Option<String>) -> String {
-    match words.filter(|words| !words.is_empty()) {
-        Some(words) => format!("{error}: {words}"),
-        None => error.to_string(),
     }
 }

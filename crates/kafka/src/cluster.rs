@@ -107,9 +107,11 @@ impl Cluster {
         self.topics.iter()
     }
 
+    /// Who leads a partition, if it is known where that is.
     pub(crate) fn leader(&self, topic: &str, partition: i32) -> Option<NodeId> {
         let leaders = &self.topic(topic)?.leaders;
-        leaders.get(usize::try_from(partition).ok()?).copied().flatten()
+        let leader = leaders.get(usize::try_from(partition).ok()?).copied().flatten();
+        leader.filter(|leader| self.nodes.contains_key(leader))
     }
 
     /// Where to ask: brokers that are known by now and those named at first, in random order, each once.
@@ -150,6 +152,26 @@ impl Cluster {
 /// The address of a broker, as it says itself where it is.
 pub(crate) fn address_of(host: &str, port: i32) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// What there is of partitions, by topic: topics and partitions in the order in which they come.
+pub(crate) fn by_topic<T>(items: impl IntoIterator<Item = (Arc<str>, T)>) -> Vec<(String, Vec<T>)> {
+    let mut topics: Vec<(String, Vec<T>)> = Vec::new();
+    for (topic, item) in items {
+        match topics.iter_mut().find(|(name, _)| **name == *topic) {
+            Some((_, items)) => items.push(item),
+            None => topics.push((topic.as_ref().to_owned(), vec![item])),
+        }
+    }
+    topics
+}
+
+/// What a broker says of a refusal.
+pub(crate) fn said(error: ErrorCode, words: Option<String>) -> String {
+    match words.filter(|words| !words.is_empty()) {
+        Some(words) => format!("{error}: {words}"),
+        None => error.to_string(),
+    }
 }
 
 /// A question about these topics, or about all. Those that are not there are created, if asked to and if the broker

@@ -12,7 +12,6 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use protocol::ErrorCode;
-use protocol::cluster::MetadataResponse;
 use protocol::fetch::{
     FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
@@ -22,10 +21,12 @@ use tokio::time::{Instant, sleep_until};
 use wire::{Record, Source};
 
 use crate::batches::Batches;
-use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, ask_any, question};
+use crate::cluster::{
+    ANSWER_TIMEOUT, Backoff, Cluster, NodeId, Place, addresses, by_topic, question,
+};
 use crate::connection::{CallError, Connection};
 use crate::error::KafkaError;
-use crate::link::{Ask, Link, Opening, Question};
+use crate::peers::{Ask, PeerEvent, Peers, Way};
 use crate::sender::leader_may_have_moved;
 
 /// A broker that has nothing answers after this time.
@@ -106,6 +107,13 @@ struct Cursor {
     backoff: Backoff,
 }
 
+impl Cursor {
+    /// Nothing is asked of the partition for a while.
+    fn put_off(&mut self) {
+        self.not_before = Some(Instant::now() + self.backoff.next());
+    }
+}
+
 /// Part of a response.
 struct Chunk {
     place: Place,
@@ -118,7 +126,7 @@ struct Chunk {
 impl Fetcher {
     /// Waits up to `linger` between two requests while records come in a trickle.
     pub(crate) fn new(servers: &str, linger: Duration) -> Result<Self, KafkaError> {
-        Cluster::new(servers)?;
+        addresses(servers)?;
         let shared = Shared {
             servers: servers.to_owned(),
             linger,
@@ -239,8 +247,7 @@ impl Shared {
 type Asked = (Place, u64, i64);
 
 enum Event {
-    Connected(NodeId, Result<Connection, CallError>),
-    Metadata(Result<(Connection, MetadataResponse), CallError>),
+    Peer(PeerEvent),
     Fetched(NodeId, Vec<Asked>, Result<FetchResponse, CallError>),
     Listed(Vec<(Place, u64)>, Result<ListOffsetsResponse, CallError>),
 }
@@ -248,12 +255,9 @@ enum Event {
 /// What fetches.
 struct Task {
     shared: Arc<Shared>,
-    cluster: Cluster,
-    links: HashMap<NodeId, Link>,
+    peers: Peers,
     /// Leaders from whom something is under way.
     busy: HashSet<NodeId>,
-    any: Option<Connection>,
-    metadata: Question,
     /// When records that came in a trickle last came.
     trickled: Option<Instant>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
@@ -270,11 +274,8 @@ impl Task {
         let cluster = Cluster::new(&shared.servers).expect("checked when the fetcher was made");
         Self {
             shared,
-            cluster,
-            links: HashMap::new(),
+            peers: Peers::new(cluster),
             busy: HashSet::new(),
-            any: None,
-            metadata: Question::default(),
             trickled: None,
             events: FuturesUnordered::new(),
         }
@@ -315,24 +316,21 @@ impl Task {
                 look_at(at);
                 continue;
             }
-            let Some(leader) = self.cluster.leader(&place.0, place.1) else {
-                self.metadata.is_wanted = true;
-                continue;
-            };
+            let Some(leader) = self.peers.leader(place) else { continue };
             if self.busy.contains(&leader) {
                 continue;
             }
-            let link = self.links.entry(leader).or_default();
-            let Some(connection) = link.connection() else {
-                match link.open(self.cluster.address(leader), now) {
-                    Opening::Starts(opening) => self
-                        .events
-                        .push(Box::pin(async move { Event::Connected(leader, opening.await) })),
-                    Opening::Later(at) => look_at(at),
-                    Opening::Goes => {}
-                    Opening::Unknown => self.metadata.is_wanted = true,
+            let connection = match self.peers.way(leader, now) {
+                Way::Open(connection) => connection,
+                Way::ToOpen(opening) => {
+                    self.events.push(Box::pin(async move { Event::Peer(opening.await) }));
+                    continue;
                 }
-                continue;
+                Way::Opens => continue,
+                Way::Later(at) => {
+                    look_at(at);
+                    continue;
+                }
             };
             match cursor.next {
                 None => {
@@ -362,7 +360,7 @@ impl Task {
             self.busy.insert(leader);
             self.events.push(Box::pin(async move { Event::Fetched(leader, asked, answer.await) }));
         }
-        match self.metadata.ask(now) {
+        match self.peers.metadata.ask(now) {
             Ask::Now => self.ask_for_metadata(),
             Ask::Later(at) => look_at(at),
             Ask::No => {}
@@ -375,34 +373,19 @@ impl Task {
         let topics: HashSet<String> =
             state.cursors.keys().map(|place| place.0.as_ref().to_owned()).collect();
         drop(state);
-        let question = question(Some(topics.into_iter().collect()), false);
-        let asked = ask_any(self.any.take(), self.cluster.candidates(), question);
-        self.events.push(Box::pin(async move { Event::Metadata(asked.await) }));
+        let asked = self.peers.ask(question(Some(topics.into_iter().collect()), false));
+        self.events.push(Box::pin(async move { Event::Peer(PeerEvent::Metadata(asked.await)) }));
     }
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Connected(node, opened) => {
-                if let Err(error) = &opened {
-                    tracing::debug!(node, "consumer: {error}");
-                    // Somebody else may lead by now.
-                    self.metadata.is_wanted = true;
+            Event::Peer(event) => {
+                if self.peers.happened(event) {
+                    let state = self.shared.state();
+                    let mut places = state.cursors.keys();
+                    let is_enough = places.all(|place| self.peers.leader(place).is_some());
+                    self.peers.metadata.answered(is_enough, Instant::now());
                 }
-                self.links.entry(node).or_default().opened(opened);
-            }
-            Event::Metadata(Ok((connection, metadata))) => {
-                self.any = Some(connection);
-                self.metadata.answered();
-                self.cluster.learn(metadata);
-                let state = self.shared.state();
-                let is_led = |place: &Place| self.cluster.leader(&place.0, place.1).is_some();
-                if !state.cursors.keys().all(is_led) {
-                    self.metadata.again();
-                }
-            }
-            Event::Metadata(Err(error)) => {
-                tracing::debug!("consumer: {error}");
-                self.metadata.failed();
             }
             Event::Listed(asked, answer) => self.listed(asked, answer),
             Event::Fetched(node, asked, answer) => {
@@ -426,7 +409,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::debug!("consumer: {error}");
-                self.metadata.is_wanted = true;
+                self.peers.metadata.is_wanted = true;
             }
         }
         let mut state = self.shared.state();
@@ -442,21 +425,25 @@ impl Task {
                     cursor.backoff = Backoff::default();
                 }
                 Some((error, _)) => {
-                    self.metadata.is_wanted |= leader_may_have_moved(*error);
-                    cursor.not_before = Some(Instant::now() + cursor.backoff.next());
+                    self.peers.metadata.is_wanted |= leader_may_have_moved(*error);
+                    cursor.put_off();
                 }
-                None => cursor.not_before = Some(Instant::now() + cursor.backoff.next()),
+                None => cursor.put_off(),
             }
         }
     }
 
     fn fetched(&mut self, asked: Vec<Asked>, answer: Result<FetchResponse, CallError>) {
-        let answer = match answer {
-            Ok(answer) => answer,
+        let responses = match answer {
+            Ok(answer) if answer.error_code == ErrorCode::None => answer.responses,
+            Ok(answer) => {
+                tracing::debug!("consumer: not fetched: {}", answer.error_code);
+                Vec::new()
+            }
             Err(error) => {
                 tracing::debug!("consumer: {error}");
-                self.metadata.is_wanted = true;
-                return;
+                self.peers.metadata.is_wanted = true;
+                Vec::new()
             }
         };
         let shared = Arc::clone(&self.shared);
@@ -464,7 +451,7 @@ impl Task {
         let before = state.bytes;
         let mut asked: HashMap<Place, (u64, i64)> =
             asked.into_iter().map(|(place, stay, next)| (place, (stay, next))).collect();
-        for topic in answer.responses {
+        for topic in responses {
             let name: Arc<str> = topic.topic.into();
             for partition in topic.partitions {
                 let place = (Arc::clone(&name), partition.partition_index);
@@ -474,6 +461,11 @@ impl Task {
                     self.partition(&mut state, place, from, partition);
                 }
             }
+        }
+        // What is not answered for is not asked for again at once.
+        for (place, (stay, _)) in asked {
+            let cursor = state.cursors.get_mut(&place).filter(|cursor| cursor.stay == stay);
+            cursor.into_iter().for_each(Cursor::put_off);
         }
         let came = state.bytes - before;
         if state.chunks.is_empty() {
@@ -516,8 +508,8 @@ impl Task {
             }
             error => {
                 tracing::debug!(topic = &*place.0, partition = place.1, "not fetched: {error}");
-                self.metadata.is_wanted |= leader_may_have_moved(error);
-                cursor.not_before = Some(Instant::now() + cursor.backoff.next());
+                self.peers.metadata.is_wanted |= leader_may_have_moved(error);
+                cursor.put_off();
                 return;
             }
         }
@@ -545,35 +537,29 @@ impl Task {
                     from,
                     "what the broker sent is damaged, and is fetched again: {error}"
                 );
-                cursor.not_before = Some(Instant::now() + cursor.backoff.next());
+                cursor.put_off();
             }
         }
     }
 }
 
 fn fetch_request(asked: &[Asked]) -> FetchRequest {
-    let mut topics: Vec<FetchTopic> = Vec::new();
-    for (place, _, next) in asked {
+    let partitions = asked.iter().map(|(place, _, next)| {
         let partition = FetchPartition {
             partition: place.1,
             fetch_offset: *next,
             partition_max_bytes: MAX_FETCH_BYTES,
             ..Default::default()
         };
-        match topics.iter_mut().find(|topic| *topic.topic == *place.0) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(FetchTopic {
-                topic: place.0.as_ref().to_owned(),
-                partitions: vec![partition],
-            }),
-        }
-    }
+        (Arc::clone(&place.0), partition)
+    });
+    let topics = by_topic(partitions).into_iter();
     FetchRequest {
         max_wait_ms: MAX_WAIT.as_millis() as i32,
         min_bytes: 1,
         max_bytes: MAX_FETCH_BYTES,
         isolation_level: READ_COMMITTED,
-        topics,
+        topics: topics.map(|(topic, partitions)| FetchTopic { topic, partitions }).collect(),
         ..Default::default()
     }
 }
@@ -584,17 +570,13 @@ fn list_request(asked: &[(Place, u64)]) -> ListOffsetsRequest {
 
 /// Asks for the offsets of records of a time, by partition.
 pub(crate) fn offsets_request(asked: impl Iterator<Item = (Place, i64)>) -> ListOffsetsRequest {
-    let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-    for (place, timestamp) in asked {
-        let partition =
-            ListOffsetsPartition { partition_index: place.1, timestamp, ..Default::default() };
-        match topics.iter_mut().find(|topic| *topic.name == *place.0) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(ListOffsetsTopic {
-                name: place.0.as_ref().to_owned(),
-                partitions: vec![partition],
-            }),
-        }
+    let partitions = asked.map(|((topic, partition_index), timestamp)| {
+        (topic, ListOffsetsPartition { partition_index, timestamp, ..Default::default() })
+    });
+    let topics = by_topic(partitions).into_iter();
+    ListOffsetsRequest {
+        isolation_level: READ_COMMITTED,
+        topics: topics.map(|(name, partitions)| ListOffsetsTopic { name, partitions }).collect(),
+        ..Default::default()
     }
-    ListOffsetsRequest { isolation_level: READ_COMMITTED, topics, ..Default::default() }
 }

@@ -7,24 +7,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use protocol::cluster::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
+use protocol::cluster::{MetadataRequest, MetadataResponse};
 use protocol::consumer::{Assignment, PROTOCOL_TYPE, Subscription, TopicPartitions};
 use protocol::groups::{
     HeartbeatRequest, JoinGroupProtocol, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeavingMember, SyncGroupAssignment, SyncGroupRequest,
 };
 use protocol::offsets::{
-    OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic, OffsetFetchGroup,
-    OffsetFetchRequest, OffsetFetchTopic,
+    OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic, OffsetFetchTopic,
 };
-use protocol::{Api, ErrorCode, Request};
+use protocol::{ErrorCode, Request};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::assignor;
-use crate::cluster::{ANSWER_TIMEOUT, Backoff, Cluster, Place, address_of, ask_any, question};
+use crate::cluster::{
+    ANSWER_TIMEOUT, Backoff, Cluster, Place, ask_any, by_topic, connect_any, question,
+};
 use crate::connection::{CallError, Connection};
 use crate::fetcher::{Begin, Fetcher};
+use crate::group::{committed_in, committed_request, find_coordinator};
 use crate::ledger::Ledger;
 
 /// Silence after which a group gives a dead member's partitions to others.
@@ -234,23 +236,17 @@ impl Member {
         if let Some(connection) = self.coordinator.as_ref().filter(|known| !known.is_lost()) {
             return Ok(connection.clone());
         }
-        let group = &self.shared.group;
-        let question = FindCoordinatorRequest {
-            key: group.clone(),
-            coordinator_keys: vec![group.clone()],
-            ..Default::default()
+        let any = match self.any.take().filter(|any| !any.is_lost()) {
+            Some(any) => any,
+            None => connect_any(self.cluster.candidates()).await?,
         };
-        let (connection, found) =
-            ask_any(self.any.take(), self.cluster.candidates(), question).await?;
-        let version = connection.version(Api::FindCoordinator)?;
-        self.any = Some(connection);
-        let (error, host, port) = match found.coordinators.into_iter().next() {
-            Some(found) => (found.error_code, found.host, found.port),
-            None if version < 4 => (found.error_code, found.host, found.port),
-            None => return Err(End::Coordinator("none is named".to_owned())),
+        let found = find_coordinator(&any, &self.shared.group).await?;
+        self.any = Some(any);
+        let address = match found {
+            Ok(address) => address,
+            Err(error) => return Err(End::of(error).expect_err("it is one")),
         };
-        End::of(error)?;
-        let connection = Connection::open(&address_of(&host, port)).await?;
+        let connection = Connection::open(&address).await?;
         self.coordinator = Some(connection.clone());
         Ok(connection)
     }
@@ -298,16 +294,9 @@ impl Member {
     }
 
     fn join_request(&self) -> JoinGroupRequest {
-        let mut owned: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in &self.owned {
-            owned.entry(topic).or_default().push(*partition);
-        }
         let subscription = Subscription {
             topics: self.shared.topics.clone(),
-            owned_partitions: owned
-                .into_iter()
-                .map(|(topic, partitions)| TopicPartitions { topic: topic.to_owned(), partitions })
-                .collect(),
+            owned_partitions: topic_partitions(self.owned.iter().cloned()),
             generation_id: self.generation,
             ..Default::default()
         };
@@ -351,17 +340,7 @@ impl Member {
             .collect();
         let shares = assignor::assign(&members, &partitions);
         let shares = shares.into_iter().map(|(member_id, share)| {
-            let mut topics: BTreeMap<Arc<str>, Vec<i32>> = BTreeMap::new();
-            for (topic, partition) in share {
-                topics.entry(topic).or_default().push(partition);
-            }
-            let assigned_partitions = topics
-                .into_iter()
-                .map(|(topic, partitions)| TopicPartitions {
-                    topic: topic.as_ref().to_owned(),
-                    partitions,
-                })
-                .collect();
+            let assigned_partitions = topic_partitions(share);
             let assignment = Assignment { assigned_partitions, user_data: None }.to_bytes();
             SyncGroupAssignment { member_id, assignment }
         });
@@ -416,29 +395,11 @@ impl Member {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let mut topics: Vec<OffsetFetchTopic> = Vec::new();
-        for (topic, partition) in &places {
-            match topics.last_mut().filter(|last| *last.name == **topic) {
-                Some(last) => last.partition_indexes.push(*partition),
-                None => topics.push(OffsetFetchTopic {
-                    name: topic.as_ref().to_owned(),
-                    partition_indexes: vec![*partition],
-                }),
-            }
-        }
-        let group_id = self.shared.group.clone();
-        let group = OffsetFetchGroup { group_id: group_id.clone(), topics: Some(topics.clone()) };
-        let request = OffsetFetchRequest {
-            group_id,
-            topics: Some(topics),
-            groups: vec![group],
-            require_stable: true,
-        };
-        let answer = self.call(request, ANSWER_TIMEOUT).await?;
-        let (error, topics) = match answer.groups.into_iter().next() {
-            Some(group) => (group.error_code, group.topics),
-            None => (answer.error_code, answer.topics),
-        };
+        let topics = by_topic(places.iter().cloned()).into_iter();
+        let topics =
+            topics.map(|(name, partition_indexes)| OffsetFetchTopic { name, partition_indexes });
+        let request = committed_request(&self.shared.group, Some(topics.collect()), true);
+        let (error, topics) = committed_in(self.call(request, ANSWER_TIMEOUT).await?);
         End::of(error)?;
         let mut found = HashMap::new();
         for topic in topics {
@@ -539,21 +500,21 @@ impl Member {
         if offsets.is_empty() {
             return Ok(());
         }
-        let mut topics: BTreeMap<&str, Vec<OffsetCommitPartition>> = BTreeMap::new();
-        for ((topic, partition), offset) in &offsets {
-            topics.entry(topic).or_default().push(OffsetCommitPartition {
+        let partitions = offsets.iter().map(|((topic, partition), offset)| {
+            let partition = OffsetCommitPartition {
                 partition_index: *partition,
                 committed_offset: *offset,
                 ..Default::default()
-            });
-        }
+            };
+            (topic.as_str().into(), partition)
+        });
+        let topics = by_topic(partitions).into_iter();
         let request = OffsetCommitRequest {
             group_id: self.shared.group.clone(),
             generation_id: self.generation,
             member_id: self.id.clone(),
             topics: topics
-                .into_iter()
-                .map(|(name, partitions)| OffsetCommitTopic { name: name.to_owned(), partitions })
+                .map(|(name, partitions)| OffsetCommitTopic { name, partitions })
                 .collect(),
             ..Default::default()
         };
@@ -593,4 +554,9 @@ impl Member {
             tracing::debug!(group = self.shared.group, ?end, "left without an answer");
         }
     }
+}
+
+fn topic_partitions(places: impl IntoIterator<Item = Place>) -> Vec<TopicPartitions> {
+    let topics = by_topic(places).into_iter();
+    topics.map(|(topic, partitions)| TopicPartitions { topic, partitions }).collect()
 }

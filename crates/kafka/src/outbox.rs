@@ -84,6 +84,8 @@ pub(crate) struct Outbox<T> {
     is_recovering: bool,
     /// What failed is numbered anew before it goes again.
     is_gapped: bool,
+    /// Under which the last sequence started.
+    identity: Option<Identity>,
     /// Where the next new batch stands; None before the first, and when a new sequence is to start.
     next: Option<Sequence>,
     /// Where the batch after the last that was stored stands, and the number of that.
@@ -101,6 +103,7 @@ impl<T> Outbox<T> {
             failed: Vec::new(),
             is_recovering: false,
             is_gapped: false,
+            identity: None,
             next: None,
             after_stored: 0,
             last_stored: 0,
@@ -117,17 +120,21 @@ impl<T> Outbox<T> {
         !(self.waiting.is_empty() && self.failed.is_empty())
     }
 
-    /// Whether a new sequence starts with what goes next, for which a sender's identity is needed that this
-    /// partition has not seen.
+    /// Whether a new sequence starts with what goes next, for which it is to be [identified](Self::identify).
     pub(crate) fn wants_identity(&self) -> bool {
         self.next.is_none() && self.under_way.is_empty() && self.has_more()
     }
 
-    /// Starts a new sequence.
-    pub(crate) fn identify(&mut self, identity: Identity) {
+    /// Starts a new sequence. False where the last one was this sender's as well: it needs another.
+    pub(crate) fn identify(&mut self, identity: Identity) -> bool {
+        if self.identity == Some(identity) {
+            return false;
+        }
+        self.identity = Some(identity);
         let start =
             Sequence { producer_id: identity.id, producer_epoch: identity.epoch, base_sequence: 0 };
         self.renumber(0, start);
+        true
     }
 
     /// The next batch to send, if one may go while so many are under way.

@@ -11,17 +11,16 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use protocol::ErrorCode;
-use protocol::cluster::MetadataResponse;
 use protocol::produce::{
     InitProducerIdRequest, InitProducerIdResponse, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData,
 };
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Backoff, Cluster, NodeId, Place, ask_any, question};
+use crate::cluster::{Backoff, Cluster, NodeId, Place, by_topic, question, said};
 use crate::connection::{CallError, Connection};
-use crate::link::{Ask, Link, Opening, Question};
 use crate::outbox::{Answer, Identity, MAX_UNDER_WAY, Outbox, Refusal};
+use crate::peers::{Ask, PeerEvent, Peers, Question, Way};
 use crate::producer::{Receipt, Shared, Unsent};
 
 /// How long a broker may wait for its replicas, and how much longer its answer may take.
@@ -42,8 +41,7 @@ const STICK_TO_PARTITION: Duration = Duration::from_millis(10);
 type Going = (Place, u64, bytes::Bytes);
 
 enum Event {
-    Connected(NodeId, Result<Connection, CallError>),
-    Metadata(Result<(Connection, MetadataResponse), CallError>),
+    Peer(PeerEvent),
     Identity(Result<(Connection, InitProducerIdResponse), CallError>),
     Produced { node: NodeId, sent: Instant, batches: Vec<(Place, u64)>, answer: Produced },
 }
@@ -68,17 +66,15 @@ struct Partition {
 
 pub(crate) struct Sender {
     shared: Arc<Shared>,
-    cluster: Cluster,
+    peers: Peers,
     topics: HashMap<Arc<str>, Topic>,
     /// Partitions with something that has not gone.
     pending: BTreeSet<Place>,
-    links: HashMap<NodeId, Link>,
-    /// For questions that any broker answers.
-    any: Option<Connection>,
     round_trip: Duration,
-    metadata: Question,
     metadata_at: Option<Instant>,
-    identity: Question,
+    /// The last one that was given to this producer. New partitions start with it.
+    identity: Option<Identity>,
+    identity_question: Question,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
 }
 
@@ -93,15 +89,13 @@ impl Sender {
         let cluster = Cluster::new(&shared.servers).expect("checked when the producer was made");
         Self {
             shared,
-            cluster,
+            peers: Peers::new(cluster),
             topics: HashMap::new(),
             pending: BTreeSet::new(),
-            links: HashMap::new(),
-            any: None,
             round_trip: Duration::ZERO,
-            metadata: Question::default(),
             metadata_at: None,
-            identity: Question::default(),
+            identity: None,
+            identity_question: Question::default(),
             events: FuturesUnordered::new(),
         }
     }
@@ -126,7 +120,8 @@ impl Sender {
     /// Puts a record with its partition, if that is known.
     fn place(&mut self, unsent: Unsent) {
         let now = Instant::now();
-        let partitions = self.cluster.topic(&unsent.topic).map_or(0, |topic| topic.leaders.len());
+        let partitions =
+            self.peers.cluster.topic(&unsent.topic).map_or(0, |topic| topic.leaders.len());
         let topic = self.topics.entry(Arc::clone(&unsent.topic)).or_insert_with(|| Topic {
             partitions: Vec::new(),
             homeless: Vec::new(),
@@ -135,7 +130,7 @@ impl Sender {
         });
         if partitions == 0 {
             topic.homeless.push(unsent);
-            self.metadata.is_wanted = true;
+            self.peers.metadata.is_wanted = true;
             return;
         }
         let Unsent { topic: name, key, item } = unsent;
@@ -169,7 +164,7 @@ impl Sender {
         if !self.pending.is_empty()
             && self.metadata_at.is_some_and(|at| METADATA_AGE < now.duration_since(at))
         {
-            self.metadata.is_wanted = true;
+            self.peers.metadata.is_wanted = true;
         }
         let near = self.round_trip < LONG_WAY;
         let max_under_way = if near { NEAR_UNDER_WAY } else { MAX_UNDER_WAY };
@@ -182,34 +177,30 @@ impl Sender {
                 look_at(at);
                 continue;
             }
-            if partition.outbox.wants_identity() {
-                self.identity.is_wanted = true;
+            if partition.outbox.wants_identity()
+                && !self.identity.is_some_and(|identity| partition.outbox.identify(identity))
+            {
+                self.identity_question.is_wanted = true;
                 continue;
             }
-            let Some(leader) = self.cluster.leader(&place.0, place.1) else {
-                self.metadata.is_wanted = true;
-                continue;
-            };
-            let link = self.links.entry(leader).or_default();
-            if let Some(connection) = link.connection() {
-                while let Some((number, bytes)) = partition.outbox.next_batch(max_under_way) {
-                    let batch = (place.clone(), number, bytes);
-                    let (_, batches) =
-                        going.entry(leader).or_insert_with(|| (connection.clone(), Vec::new()));
-                    batches.push(batch);
+            let Some(leader) = self.peers.leader(place) else { continue };
+            match self.peers.way(leader, now) {
+                Way::Open(connection) => {
+                    while let Some((number, bytes)) = partition.outbox.next_batch(max_under_way) {
+                        let batch = (place.clone(), number, bytes);
+                        let (_, batches) =
+                            going.entry(leader).or_insert_with(|| (connection.clone(), Vec::new()));
+                        batches.push(batch);
+                    }
+                    if !partition.outbox.has_more() {
+                        emptied.push(place.clone());
+                    }
                 }
-                if !partition.outbox.has_more() {
-                    emptied.push(place.clone());
+                Way::ToOpen(opening) => {
+                    self.events.push(Box::pin(async move { Event::Peer(opening.await) }));
                 }
-                continue;
-            }
-            match link.open(self.cluster.address(leader), now) {
-                Opening::Starts(opening) => self
-                    .events
-                    .push(Box::pin(async move { Event::Connected(leader, opening.await) })),
-                Opening::Later(at) => look_at(at),
-                Opening::Goes => {}
-                Opening::Unknown => self.metadata.is_wanted = true,
+                Way::Opens => {}
+                Way::Later(at) => look_at(at),
             }
         }
         for place in emptied {
@@ -218,11 +209,27 @@ impl Sender {
         for (node, (connection, batches)) in going {
             self.produce(node, &connection, batches);
         }
-        if let Some(at) = self.ask_for_metadata(now) {
-            look_at(at);
+        match self.peers.metadata.ask(now) {
+            Ask::Now => {
+                let topics = self.topics.keys().map(|name| name.as_ref().to_owned()).collect();
+                let asked = self.peers.ask(question(Some(topics), true));
+                self.events
+                    .push(Box::pin(async move { Event::Peer(PeerEvent::Metadata(asked.await)) }));
+            }
+            Ask::Later(at) => look_at(at),
+            Ask::No => {}
         }
-        if let Some(at) = self.ask_for_identity(now) {
-            look_at(at);
+        match self.identity_question.ask(now) {
+            Ask::Now => {
+                let request = InitProducerIdRequest {
+                    transaction_timeout_ms: ACKS_TIMEOUT.as_millis() as i32,
+                    ..Default::default()
+                };
+                let asked = self.peers.ask(request);
+                self.events.push(Box::pin(async move { Event::Identity(asked.await) }));
+            }
+            Ask::Later(at) => look_at(at),
+            Ask::No => {}
         }
         alarm
     }
@@ -239,19 +246,17 @@ impl Sender {
             }
         }
         for request in requests {
-            let mut topic_data: Vec<TopicProduceData> = Vec::new();
             let mut sent_batches = Vec::with_capacity(request.len());
-            for (place, number, bytes) in request {
+            let data = request.into_iter().map(|(place, number, bytes)| {
                 let data = PartitionProduceData { index: place.1, records: Some(bytes) };
-                match topic_data.last_mut().filter(|topic| *topic.name == *place.0) {
-                    Some(topic) => topic.partition_data.push(data),
-                    None => topic_data.push(TopicProduceData {
-                        name: place.0.as_ref().to_owned(),
-                        partition_data: vec![data],
-                    }),
-                }
+                let topic = Arc::clone(&place.0);
                 sent_batches.push((place, number));
-            }
+                (topic, data)
+            });
+            let topic_data = by_topic(data)
+                .into_iter()
+                .map(|(name, partition_data)| TopicProduceData { name, partition_data })
+                .collect();
             let request = ProduceRequest {
                 transactional_id: None,
                 acks: -1,
@@ -267,54 +272,14 @@ impl Sender {
         }
     }
 
-    fn ask_for_metadata(&mut self, now: Instant) -> Option<Instant> {
-        match self.metadata.ask(now) {
-            Ask::Now => {}
-            Ask::Later(at) => return Some(at),
-            Ask::No => return None,
-        }
-        let topics = self.topics.keys().map(|name| name.as_ref().to_owned()).collect();
-        let asked =
-            ask_any(self.any.take(), self.cluster.candidates(), question(Some(topics), true));
-        self.events.push(Box::pin(async move { Event::Metadata(asked.await) }));
-        None
-    }
-
-    fn ask_for_identity(&mut self, now: Instant) -> Option<Instant> {
-        match self.identity.ask(now) {
-            Ask::Now => {}
-            Ask::Later(at) => return Some(at),
-            Ask::No => return None,
-        }
-        let request = InitProducerIdRequest {
-            transaction_timeout_ms: ACKS_TIMEOUT.as_millis() as i32,
-            ..Default::default()
-        };
-        let asked = ask_any(self.any.take(), self.cluster.candidates(), request);
-        self.events.push(Box::pin(async move { Event::Identity(asked.await) }));
-        None
-    }
-
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Connected(node, opened) => {
-                if let Err(error) = &opened {
-                    tracing::debug!(node, "producer: {error}");
-                    // Somebody else may lead by now.
-                    self.metadata.is_wanted = true;
+            Event::Peer(event) => {
+                if self.peers.happened(event) {
+                    self.metadata_at = Some(Instant::now());
+                    let is_enough = self.learnt();
+                    self.peers.metadata.answered(is_enough, Instant::now());
                 }
-                self.links.entry(node).or_default().opened(opened);
-            }
-            Event::Metadata(Ok((connection, metadata))) => {
-                self.any = Some(connection);
-                self.metadata.answered();
-                self.metadata_at = Some(Instant::now());
-                self.cluster.learn(metadata);
-                self.learnt();
-            }
-            Event::Metadata(Err(error)) => {
-                tracing::debug!("producer: {error}");
-                self.metadata.failed();
             }
             Event::Identity(answer) => self.identified(answer),
             Event::Produced { node, sent, batches, answer } => {
@@ -323,12 +288,14 @@ impl Sender {
         }
     }
 
-    /// Houses records whose topics are known now, and gives up those whose topics have been missing for long.
-    fn learnt(&mut self) {
+    /// Houses records whose topics are known now, and gives up those whose topics have been missing for long. False
+    /// while some lack a topic, or a leader.
+    fn learnt(&mut self) -> bool {
         let now = Instant::now();
+        let mut is_enough = true;
         let names: Vec<_> = self.topics.keys().cloned().collect();
         for name in names {
-            let Some(known) = self.cluster.topic(&name).cloned() else { continue };
+            let Some(known) = self.peers.cluster.topic(&name).cloned() else { continue };
             let topic = self.topics.get_mut(&name).expect("just listed");
             let Some(error) = known.error else {
                 topic.missing_since = None;
@@ -354,31 +321,29 @@ impl Sender {
                 }
                 self.pending.retain(|place| place.0 != name);
             } else {
-                self.metadata.again();
+                is_enough = false;
             }
         }
+        let mut places = self.pending.iter();
+        is_enough && places.all(|place| self.peers.leader(place).is_some())
     }
 
     fn identified(&mut self, answer: Result<(Connection, InitProducerIdResponse), CallError>) {
-        let (connection, answer) = match answer {
-            Ok(answer) => answer,
+        match answer {
+            Ok((connection, answer)) => {
+                self.peers.answered_over(connection);
+                let is_given = answer.error_code == ErrorCode::None;
+                if is_given {
+                    let (id, epoch) = (answer.producer_id, answer.producer_epoch);
+                    self.identity = Some(Identity { id, epoch });
+                } else {
+                    tracing::debug!("producer: no identity: {}", answer.error_code);
+                }
+                self.identity_question.answered(is_given, Instant::now());
+            }
             Err(error) => {
                 tracing::debug!("producer: {error}");
-                return self.identity.failed();
-            }
-        };
-        self.any.get_or_insert(connection);
-        if answer.error_code != ErrorCode::None {
-            tracing::debug!("producer: no identity: {}", answer.error_code);
-            return self.identity.failed();
-        }
-        self.identity.answered();
-        let identity = Identity { id: answer.producer_id, epoch: answer.producer_epoch };
-        for topic in self.topics.values_mut() {
-            for partition in &mut topic.partitions {
-                if partition.outbox.wants_identity() {
-                    partition.outbox.identify(identity);
-                }
+                self.identity_question.answered(false, Instant::now());
             }
         }
     }
@@ -408,13 +373,13 @@ impl Sender {
             }
             Err(error) => {
                 tracing::debug!(node, "producer: {error}");
-                self.metadata.is_wanted = true;
+                self.peers.metadata.is_wanted = true;
             }
         }
         for (place, number) in batches {
             let answer = answers.remove(&place).map_or(Answer::Again, |answer| {
                 if leader_may_have_moved(answer.error_code) {
-                    self.metadata.is_wanted = true;
+                    self.peers.metadata.is_wanted = true;
                 }
                 read_answer(&place, answer)
             });
@@ -484,9 +449,7 @@ fn read_answer(place: &Place, answer: PartitionProduceResponse) -> Answer {
             let words = answer.error_message.or_else(|| {
                 answer.record_errors.into_iter().find_map(|record| record.batch_index_error_message)
             });
-            let reason =
-                words.map_or_else(|| error.to_string(), |words| format!("{error}: {words}"));
-            Answer::Refused(which, reason.into())
+            Answer::Refused(which, said(error, words).into())
         }
         error => {
             tracing::debug!(topic = &*place.0, partition = place.1, "not stored yet: {error}");

@@ -22,6 +22,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tract_onnx::pb::StringStringEntryProto;
 use wire::ExitCriterion;
 
 use crate::{Exit, ModelError};
@@ -115,6 +116,12 @@ impl Default for Metadata {
 }
 
 impl Metadata {
+    /// What a file carries, as it stands in one.
+    pub(crate) fn to_entries(&self) -> Vec<StringStringEntryProto> {
+        let properties = self.to_properties().into_iter();
+        properties.map(|(key, value)| StringStringEntryProto { key, value }).collect()
+    }
+
     /// The keys and values that a file carries.
     pub(crate) fn to_properties(&self) -> Vec<(String, String)> {
         let mut properties = BTreeMap::from([

@@ -276,22 +276,7 @@ fn shown(value: &DeValue<'_>) -> String {
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let (distance, key) = known
         .iter()
-        .map(|key| (edit_distance(name, key), *key))
+        .map(|key| (strsim::levenshtein(name, key), *key))
         .min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + key.len() / 4).then_some(key)
-}
-
-/// Levenshtein distance, over bytes: keys are ASCII.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -15,7 +15,6 @@
 //! Everything is little-endian. There is no random state: what is random in an epoch follows from the seed and the
 //! epoch's number.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -108,13 +107,8 @@ impl State {
 
     /// Writes all of the file or nothing: a run that is killed while it writes leaves the checkpoint before.
     pub(crate) fn write(&self, path: &Path, fingerprint: &[u8; DIGEST]) -> Result<(), TrainError> {
-        let fail = |source| TrainError::Write { path: path.to_owned(), source };
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let mut file = std::fs::File::create(&partial).map_err(fail)?;
-        file.write_all(&self.encode(fingerprint)).map_err(fail)?;
-        file.sync_all().map_err(fail)?;
-        std::fs::rename(&partial, path).map_err(fail)
+        model::write_whole(path, &self.encode(fingerprint))
+            .map_err(|source| TrainError::Write { path: path.to_owned(), source })
     }
 
     /// Reads a file for a network with this number of `weights`.

@@ -8,7 +8,6 @@
 //! their declared length and no further, and names, offsets and headers are checked.
 
 mod array;
-mod zip;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +15,7 @@ use thiserror::Error;
 
 use super::Dataset;
 use super::idx::Split;
+use crate::zip;
 use array::{Array, Values};
 
 /// The most bytes that an archive may have, and that one of its arrays may unpack to.
@@ -62,7 +62,9 @@ pub fn read(path: &Path, split: Split) -> Result<Labelled, NpzError> {
 
 fn parse(path: &Path, bytes: &[u8], split: Split) -> Result<Labelled, NpzError> {
     let archive = |problem| NpzError::Archive { path: path.to_owned(), problem };
-    let entries = zip::entries(bytes).map_err(archive)?;
+    let entries = zip::entries(bytes).map_err(|problem| {
+        archive(format!("it is no ZIP archive that numpy.savez wrote: {problem}"))
+    })?;
     let half = match split {
         Split::Train => "train",
         Split::Test => "test",

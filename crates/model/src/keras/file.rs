@@ -23,8 +23,7 @@ use hdf5_pure::{DType, Dataset, File, Group};
 use serde_json::Value as Json;
 
 use super::config::Layer;
-use super::zip;
-use crate::ModelError;
+use crate::{ModelError, zip};
 
 const WEIGHTS: &str = "model_weights";
 /// The most bytes of a model's configuration: a layer takes about one thousand.

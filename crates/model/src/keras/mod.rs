@@ -14,7 +14,6 @@ mod convert;
 mod file;
 mod layers;
 mod network;
-mod zip;
 
 use std::path::Path;
 

@@ -213,11 +213,7 @@ impl Network {
             opset_import: self.model.opset_import.clone(),
             producer_name: "offramp".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-            metadata_props: metadata
-                .to_properties()
-                .into_iter()
-                .map(|(key, value)| pb::StringStringEntryProto { key, value })
-                .collect(),
+            metadata_props: metadata.to_entries(),
             ..pb::ModelProto::default()
         };
         Ok(Artefact::from_bytes(&self.name, model.encode_to_vec())?)

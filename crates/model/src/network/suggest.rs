@@ -36,17 +36,8 @@ pub(super) fn phrase(nearest: &[String]) -> String {
 
 /// Levenshtein's distance: characters to insert, delete or replace.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(COMPARED).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().take(COMPARED).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
+    let compared = |name: &str| name.chars().take(COMPARED).collect::<String>();
+    strsim::levenshtein(&compared(a), &compared(b))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A finished sub-model file, not yet on disk.
 
-use std::io::Write;
 use std::path::Path;
 
 use super::rewrite;
+use crate::files::write_whole;
 use crate::sub_model::{MAX_BYTES, read_bounded};
 use crate::{Metadata, ModelError, SubModel};
 
@@ -63,12 +63,7 @@ impl Artefact {
     ///
     /// [`ModelError::Write`] where the file system refuses.
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
-        let fail = |source| ModelError::Write { path: path.to_owned(), source };
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let mut file = std::fs::File::create(&partial).map_err(fail)?;
-        file.write_all(&self.bytes).map_err(fail)?;
-        file.sync_all().map_err(fail)?;
-        std::fs::rename(&partial, path).map_err(fail)
+        write_whole(path, &self.bytes)
+            .map_err(|source| ModelError::Write { path: path.to_owned(), source })
     }
 }

@@ -132,11 +132,7 @@ impl Graph {
             producer_name: "offramp".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(graph),
-            metadata_props: metadata
-                .to_properties()
-                .into_iter()
-                .map(|(key, value)| pb::StringStringEntryProto { key, value })
-                .collect(),
+            metadata_props: metadata.to_entries(),
             ..pb::ModelProto::default()
         };
         model.encode_to_vec()

@@ -1,6 +1,5 @@
-use std::io::Write as _;
-
 use super::*;
+use crate::zip::tests::Packing;
 
 /// An array file as NumPy writes it.
 fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
@@ -18,53 +17,10 @@ fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
 
 /// An archive of array files; deflated, or stored with sizes in extra fields as NumPy does.
 fn archive(arrays: &[(&str, Vec<u8>)], deflated: bool) -> Vec<u8> {
-    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in arrays {
-        let name = format!("{name}.npy");
-        let mut encoder =
-            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(content).unwrap();
-        let packed = if deflated { encoder.finish().unwrap() } else { content.clone() };
-        let method = if deflated { 8u16 } else { 0 };
-        let offset = bytes.len() as u32;
-        let extra: Vec<u8> = if deflated {
-            Vec::new()
-        } else {
-            let sizes = [content.len() as u64, packed.len() as u64];
-            [1u16, 16]
-                .iter()
-                .flat_map(|n| n.to_le_bytes())
-                .chain(sizes.iter().flat_map(|n| n.to_le_bytes()))
-                .collect()
-        };
-        let sizes =
-            if deflated { [packed.len() as u32, content.len() as u32] } else { [u32::MAX; 2] };
-        let mut common =
-            [20u16, 0, method, 0, 0].iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
-        common.extend([0; 4]);
-        common.extend(sizes.iter().flat_map(|n| n.to_le_bytes()));
-        common.extend((name.len() as u16).to_le_bytes());
-        common.extend((extra.len() as u16).to_le_bytes());
-        bytes.extend(b"PK\x03\x04");
-        bytes.extend(&common);
-        bytes.extend(name.as_bytes());
-        bytes.extend(&extra);
-        bytes.extend(&packed);
-        directory.extend(b"PK\x01\x02\x14\x00");
-        directory.extend(&common);
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-        directory.extend(&extra);
-    }
-    let start = bytes.len() as u32;
-    bytes.extend(&directory);
-    bytes.extend(b"PK\x05\x06\x00\x00\x00\x00");
-    bytes.extend([(arrays.len() as u16).to_le_bytes(); 2].concat());
-    bytes.extend((directory.len() as u32).to_le_bytes());
-    bytes.extend(start.to_le_bytes());
-    bytes.extend([0; 2]);
-    bytes
+    let names: Vec<String> = arrays.iter().map(|(name, _)| format!("{name}.npy")).collect();
+    let members: Vec<(&str, &[u8])> =
+        names.iter().zip(arrays).map(|(name, (_, array))| (name.as_str(), &array[..])).collect();
+    zip::tests::archive(&members, if deflated { Packing::Deflated } else { Packing::StoredWide })
 }
 
 fn good() -> Vec<(&'static str, Vec<u8>)> {

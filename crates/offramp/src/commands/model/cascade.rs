@@ -85,9 +85,7 @@ impl DataArgs {
             dataset = dataset.take(limit as usize);
         }
         if let Some(last) = self.last {
-            let skipped = dataset.len().saturating_sub(last as usize);
-            dataset.samples.drain(..skipped * dataset.sample_len());
-            dataset.labels.drain(..skipped);
+            dataset = dataset.split_off_last(last as usize);
         }
         Ok(dataset)
     }

@@ -7,6 +7,7 @@ mod evaluate;
 mod figures;
 mod import;
 mod show;
+mod source;
 mod split;
 
 use clap::Subcommand;

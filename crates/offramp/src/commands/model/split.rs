@@ -4,11 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use model::{Cut, Exit, ExitCriterion, ImportOptions, Network, Outline, SubModel};
+use model::{Cut, ImportOptions, Network, Outline, SubModel};
 use serde_json::json;
 
+use super::source::{SourceArgs, wrote};
 use crate::commands::demo::{OutputFormat, print_json};
-use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
 
 /// What the parts may differ from the whole network by, relative to values above 1: what 32-bit floats lose where the
@@ -38,21 +38,8 @@ pub(crate) struct Args {
     /// Names of the tiers, separated by commas; default: edge,fog,cloud, of two tiers edge,cloud, of others tier-1, ….
     #[arg(long, value_delimiter = ',')]
     tiers: Vec<String>,
-    /// Least confidence that answers at a tier; `offramp model calibrate` finds better ones.
-    #[arg(long, default_value_t = 0.8, value_parser = exit_options::threshold)]
-    threshold: f64,
-    /// How the confidence is computed: max-softmax, margin or entropy.
-    #[arg(long, default_value_t = ExitCriterion::MaxSoftmax)]
-    criterion: ExitCriterion,
-    /// The network is fed `x * SCALE + OFFSET`; 0.00392157 for one that was trained on pixels from 0 to 1.
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
-    scale: f32,
-    /// See --scale.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
-    offset: f32,
-    /// Names of the classes, separated by commas; default: their numbers.
-    #[arg(long, value_delimiter = ',')]
-    labels: Vec<String>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Show every tensor at which the network can be cut, also those that are wider than both of their neighbours.
     #[arg(long, conflicts_with = "cut")]
     all: bool,
@@ -104,16 +91,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn options(args: &Args, at: usize, tier: &str) -> ImportOptions {
-    // Features are fed as they are.
-    let (input_scale, input_offset) = if at == 0 { (args.scale, args.offset) } else { (1.0, 0.0) };
-    ImportOptions {
-        tier: tier.to_owned(),
-        labels: args.labels.clone(),
-        exit: Some(Exit::new(args.criterion, args.threshold)),
-        input_scale,
-        input_offset,
-        ..ImportOptions::default()
+    let options = args.source.options(tier);
+    if at == 0 {
+        return options;
     }
+    // Features are fed as they are.
+    let ImportOptions { input_scale, input_offset, .. } = ImportOptions::default();
+    ImportOptions { input_scale, input_offset, ..options }
 }
 
 fn tier_names(given: &[String], tiers: usize) -> anyhow::Result<Vec<String>> {
@@ -162,14 +146,7 @@ fn report(args: &Args, written: &[(PathBuf, &SubModel)], difference: f32) -> any
     }
     let mut out = std::io::stdout().lock();
     for (path, part) in written {
-        writeln!(
-            out,
-            "wrote {}  version {}  {} parameters  {} bytes",
-            path.display(),
-            part.version(),
-            part.parameters(),
-            part.bytes()
-        )?;
+        wrote(&mut out, path, part)?;
     }
     writeln!(
         out,

@@ -103,6 +103,11 @@ impl Cluster {
         self.topics.get(name)
     }
 
+    /// How many partitions a topic has; 0 while that is not known.
+    pub(crate) fn partitions(&self, topic: &str) -> usize {
+        self.topic(topic).map_or(0, |topic| topic.leaders.len())
+    }
+
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&String, &Topic)> {
         self.topics.iter()
     }

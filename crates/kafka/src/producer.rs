@@ -8,9 +8,10 @@ use std::time::UNIX_EPOCH;
 
 use protocol::records;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 use wire::Record;
 
-use crate::cluster;
+use crate::cluster::{self, ANSWER_TIMEOUT};
 use crate::error::{KafkaError, SendError};
 use crate::outbox::{Item, Refusal};
 use crate::sender::Sender;
@@ -96,9 +97,17 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: Vec<Unsent>,
+    arrived: Arrived,
     is_running: bool,
     is_closed: bool,
+}
+
+/// What has come from callers.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    pub(crate) unsent: Vec<Unsent>,
+    /// Topics for which everything is to be made ready, and who waits for that.
+    pub(crate) preparing: Vec<(Arc<str>, oneshot::Sender<()>)>,
 }
 
 /// A record that has been taken, and its topic.
@@ -129,17 +138,31 @@ impl Shared {
     }
 
     /// What has come since; None once nothing is to be sent any more.
-    pub(crate) fn take(&self) -> Option<Vec<Unsent>> {
+    pub(crate) fn take(&self) -> Option<Arrived> {
         let mut queue = self.queue();
-        (!queue.is_closed).then(|| std::mem::take(&mut queue.waiting))
+        (!queue.is_closed).then(|| std::mem::take(&mut queue.arrived))
     }
 
     fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        let waiting = std::mem::take(&mut queue.waiting);
+        let arrived = std::mem::take(&mut queue.arrived);
         drop(queue);
-        drop(waiting);
+        drop(arrived);
+        self.arrived.notify_one();
+    }
+
+    /// Hands something to the task, and starts it if it does not run. What comes after the end is dropped.
+    fn submit(self: &Arc<Self>, put: impl FnOnce(&mut Arrived)) {
+        let mut queue = self.queue();
+        if !queue.is_closed {
+            put(&mut queue.arrived);
+            if !queue.is_running {
+                queue.is_running = true;
+                tokio::spawn(Sender::new(Arc::clone(self)).run());
+            }
+        }
+        drop(queue);
         self.arrived.notify_one();
     }
 
@@ -147,9 +170,9 @@ impl Shared {
     pub(crate) fn ended(&self) {
         let mut queue = self.queue();
         queue.is_running = false;
-        let waiting = std::mem::take(&mut queue.waiting);
+        let arrived = std::mem::take(&mut queue.arrived);
         drop(queue);
-        drop(waiting);
+        drop(arrived);
     }
 }
 
@@ -201,18 +224,24 @@ impl Producer {
         };
         let topic: Arc<str> = topic.into();
         let unsent = Unsent { topic: Arc::clone(&topic), key: record.key.clone(), item };
-        let mut queue = shared.queue();
-        // Closed, it is dropped, which fails it.
-        if !queue.is_closed {
-            queue.waiting.push(unsent);
-            if !queue.is_running {
-                queue.is_running = true;
-                tokio::spawn(Sender::new(Arc::clone(shared)).run());
-            }
-        }
-        drop(queue);
-        shared.arrived.notify_one();
+        // After the end it is dropped, which fails it.
+        shared.submit(|arrived| arrived.unsent.push(unsent));
         Ok(Confirmation { handle: Arc::clone(&self.handle), topic, bytes, reported })
+    }
+
+    /// Makes everything ready for records to `topic`, so that the first takes no longer than the others.
+    pub async fn prepare(&self, topic: &str) -> Result<(), KafkaError> {
+        let shared = &self.handle.0;
+        let (ready, prepared) = oneshot::channel();
+        shared.submit(|arrived| arrived.preparing.push((topic.into(), ready)));
+        match timeout(ANSWER_TIMEOUT, prepared).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(KafkaError::Unreachable {
+                servers: shared.servers.as_ref().to_owned(),
+                waited_s: ANSWER_TIMEOUT.as_secs(),
+                reason: format!("nobody is there who leads topic `{topic}`"),
+            }),
+        }
     }
 
     /// Gives up what the broker has not confirmed: each [`Confirmation`] fails. What is under way may still be

@@ -15,13 +15,14 @@ use protocol::produce::{
     InitProducerIdRequest, InitProducerIdResponse, PartitionProduceData, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceData,
 };
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Backoff, Cluster, NodeId, Place, by_topic, question, said};
 use crate::connection::{CallError, Connection};
 use crate::outbox::{Answer, Identity, MAX_UNDER_WAY, Outbox, Refusal};
 use crate::peers::{Ask, PeerEvent, Peers, Question, Way};
-use crate::producer::{Receipt, Shared, Unsent};
+use crate::producer::{Arrived, Receipt, Shared, Unsent};
 
 /// How long a broker may wait for its replicas, and how much longer its answer may take.
 const ACKS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,6 +54,8 @@ struct Topic {
     partitions: Vec<Partition>,
     /// Records that have no partition, because the topic's are not known.
     homeless: Vec<Unsent>,
+    /// Who waits for everything to be ready for records.
+    preparing: Vec<oneshot::Sender<()>>,
     /// Since when brokers have said that it is not there.
     missing_since: Option<Instant>,
     stuck_to: (usize, Instant),
@@ -103,9 +106,12 @@ impl Sender {
     /// Sends until nobody sends or waits any more.
     pub(crate) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        while let Some(arrived) = shared.take() {
-            for unsent in arrived {
+        while let Some(Arrived { unsent, preparing }) = shared.take() {
+            for unsent in unsent {
                 self.place(unsent);
+            }
+            for (topic, ready) in preparing {
+                self.topic(topic).preparing.push(ready);
             }
             let alarm = self.send();
             tokio::select! {
@@ -117,17 +123,22 @@ impl Sender {
         }
     }
 
+    fn topic(&mut self, name: Arc<str>) -> &mut Topic {
+        self.topics.entry(name).or_insert_with(|| Topic {
+            partitions: Vec::new(),
+            homeless: Vec::new(),
+            preparing: Vec::new(),
+            missing_since: None,
+            stuck_to: (0, Instant::now()),
+        })
+    }
+
     /// Puts a record with its partition, if that is known.
     fn place(&mut self, unsent: Unsent) {
         let now = Instant::now();
-        let partitions =
-            self.peers.cluster.topic(&unsent.topic).map_or(0, |topic| topic.leaders.len());
-        let topic = self.topics.entry(Arc::clone(&unsent.topic)).or_insert_with(|| Topic {
-            partitions: Vec::new(),
-            homeless: Vec::new(),
-            missing_since: None,
-            stuck_to: (0, now),
-        });
+        let partitions = self.peers.cluster.partitions(&unsent.topic);
+        let compression = self.shared.compression.codec();
+        let topic = self.topic(Arc::clone(&unsent.topic));
         if partitions == 0 {
             topic.homeless.push(unsent);
             self.peers.metadata.is_wanted = true;
@@ -147,7 +158,7 @@ impl Sender {
         };
         while topic.partitions.len() <= partition {
             topic.partitions.push(Partition {
-                outbox: Outbox::new(self.shared.compression.codec()),
+                outbox: Outbox::new(compression),
                 backoff: Backoff::default(),
                 not_before: None,
             });
@@ -183,9 +194,8 @@ impl Sender {
                 self.identity_question.is_wanted = true;
                 continue;
             }
-            let Some(leader) = self.peers.leader(place) else { continue };
-            match self.peers.way(leader, now) {
-                Way::Open(connection) => {
+            match reach(&mut self.peers, &self.events, place, now) {
+                Ok((leader, connection)) => {
                     while let Some((number, bytes)) = partition.outbox.next_batch(max_under_way) {
                         let batch = (place.clone(), number, bytes);
                         let (_, batches) =
@@ -196,11 +206,7 @@ impl Sender {
                         emptied.push(place.clone());
                     }
                 }
-                Way::ToOpen(opening) => {
-                    self.events.push(Box::pin(async move { Event::Peer(opening.await) }));
-                }
-                Way::Opens => {}
-                Way::Later(at) => look_at(at),
+                Err(later) => later.into_iter().for_each(&mut look_at),
             }
         }
         for place in emptied {
@@ -208,6 +214,26 @@ impl Sender {
         }
         for (node, (connection, batches)) in going {
             self.produce(node, &connection, batches);
+        }
+        for (name, topic) in self.topics.iter_mut().filter(|(_, topic)| !topic.preparing.is_empty())
+        {
+            let partitions = self.peers.cluster.partitions(name);
+            self.peers.metadata.is_wanted |= partitions == 0;
+            self.identity_question.is_wanted |= self.identity.is_none();
+            let mut is_ready = 0 < partitions && self.identity.is_some();
+            for partition in 0..partitions {
+                let place = (Arc::clone(name), partition as i32);
+                if let Err(later) = reach(&mut self.peers, &self.events, &place, now) {
+                    is_ready = false;
+                    later.into_iter().for_each(&mut look_at);
+                }
+            }
+            if is_ready {
+                for ready in topic.preparing.drain(..) {
+                    // Whoever no longer waits need not hear it.
+                    let _ = ready.send(());
+                }
+            }
         }
         match self.peers.metadata.ask(now) {
             Ask::Now => {
@@ -307,6 +333,8 @@ impl Sender {
             let since = *topic.missing_since.get_or_insert(now);
             let is_final =
                 matches!(error, ErrorCode::InvalidTopic | ErrorCode::TopicAuthorizationFailed);
+            topic.preparing.retain(|ready| !ready.is_closed());
+            is_enough &= topic.preparing.is_empty();
             let has_any =
                 !topic.homeless.is_empty() || self.pending.iter().any(|place| place.0 == name);
             if !has_any {
@@ -403,6 +431,25 @@ impl Sender {
                 self.pending.insert(place);
             }
         }
+    }
+}
+
+/// The connection to a partition's leader; without one, when to look again, unless an event says so.
+fn reach<'p>(
+    peers: &'p mut Peers,
+    events: &FuturesUnordered<BoxFuture<'static, Event>>,
+    place: &Place,
+    now: Instant,
+) -> Result<(NodeId, &'p Connection), Option<Instant>> {
+    let leader = peers.leader(place).ok_or(None)?;
+    match peers.way(leader, now) {
+        Way::Open(connection) => Ok((leader, connection)),
+        Way::ToOpen(opening) => {
+            events.push(Box::pin(async move { Event::Peer(opening.await) }));
+            Err(None)
+        }
+        Way::Opens => Err(None),
+        Way::Later(at) => Err(Some(at)),
     }
 }
 

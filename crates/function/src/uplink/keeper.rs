@@ -55,16 +55,15 @@ impl Uplink {
             }
         }
         while !stop.is_said() {
-            tokio::select! {
-                () = self.answers() => {}
+            let producer = tokio::select! {
+                producer = self.answers() => producer,
                 // What waits longer than can be kept goes, also while nobody answers.
                 () = self.overflows() => {
                     self.empty(None, &mut stop).await?;
                     continue;
                 }
                 () = stop.said() => break,
-            }
-            let producer = Producer::new(&self.shared.ends.servers)?;
+            };
             self.raise(&producer);
             if !self.shared.state.borrow().waiting().is_empty() {
                 let records = self.shared.state.borrow().waiting().records();
@@ -112,13 +111,18 @@ impl Uplink {
         may
     }
 
-    /// Returns once the next tier's broker answers and has its topic.
-    async fn answers(&self) {
+    /// Returns a producer to the next tier's broker once that answers, and has its topic.
+    async fn answers(&self) -> Producer {
         let ends = &self.shared.ends;
         let mut looks = 0_u32;
         loop {
-            let topics = [ends.topic.as_str()];
-            let look = admin::ensure_topics(&ends.servers, &topics, 1);
+            let look = async {
+                admin::ensure_topics(&ends.servers, &[&ends.topic], 1).await?;
+                let producer = Producer::new(&ends.servers)?;
+                // The first record has no more time than the others.
+                producer.prepare(&ends.topic).await?;
+                Ok::<_, KafkaError>(producer)
+            };
             tokio::pin!(look);
             // What arrives meanwhile waits for the first verdict, and not for as long as a look may take.
             let looked = if let Ok(looked) = timeout(self.shared.settings.timeout, &mut look).await
@@ -128,7 +132,10 @@ impl Uplink {
                 self.not_there("no answer yet");
                 look.await
             };
-            let Err(error) = looked else { return };
+            let error = match looked {
+                Ok(producer) => return producer,
+                Err(error) => error,
+            };
             self.not_there(&error.to_string());
             if looks.is_multiple_of(30) {
                 tracing::warn!(topic = ends.topic, "uplink is away: {error}");

@@ -128,3 +128,15 @@ async fn what_is_sent_before_the_broker_is_there_arrives_and_what_is_abandoned_f
     assert_eq!(early.confirmed().await.unwrap(), 0);
     broker.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_producer_is_ready_once_it_could_send_and_says_when_it_never_will_be() {
+    let place = Place::start().await;
+    admin::create_topic(place.servers(), "t", Some(2), &[]).await.unwrap();
+    let producer = Producer::new(place.servers()).unwrap();
+    producer.prepare("t").await.unwrap();
+    producer.send("t", &record(None, "first")).await.unwrap();
+    producer.abandon();
+    let error = producer.prepare("t").await.unwrap_err().to_string();
+    assert!(error.contains("nobody is there who leads topic `t`"), "{error}");
+}

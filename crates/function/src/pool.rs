@@ -27,11 +27,12 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// An instance above the minimum that has nothing to do for this long ends and gives its memory back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So few samples may be run where they are called for.
-const FEW: usize = 4;
-/// If they take no longer than this: about as long as waking a thread, and being woken by it.
+/// Samples that take no longer than this are run where they are called for: it is about as long as waking a thread,
+/// and being woken by it.
 const SHORT: Duration = Duration::from_micros(100);
-/// How much of the newest run of few samples goes into what is expected of the next.
+/// Runs of so few samples say what one takes; in larger ones each takes less.
+const FEW: usize = 4;
+/// How much of the newest run goes into what is expected of the next.
 const NEWEST: f64 = 0.1;
 
 /// Runs a sub-model on threads of its own.
@@ -57,8 +58,8 @@ struct State {
     running: usize,
     idle: usize,
     closed: bool,
-    /// How long a run of few samples takes, in seconds; not known at first.
-    few_take: Option<f64>,
+    /// How long a sample takes in a run of few, in seconds; not known at first.
+    sample_takes: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -132,11 +133,9 @@ impl Shared {
 
     /// Runs few samples on the caller's thread, if that is as quick as anything and an instance would be free.
     fn run_here(&self, samples: &[f32], count: usize) -> Option<Result<Output, Failure>> {
-        if FEW < count {
-            return None;
-        }
         let state = self.lock();
-        let is_quick = state.few_take.is_some_and(|take| take <= SHORT.as_secs_f64());
+        let is_quick =
+            state.sample_takes.is_some_and(|take| take * count as f64 <= SHORT.as_secs_f64());
         if !is_quick || !state.calls.is_empty() || state.idle == 0 {
             return None;
         }
@@ -152,9 +151,9 @@ impl Shared {
     /// Takes note of how long a run took.
     fn took(&self, count: usize, took: Duration) {
         if count <= FEW {
-            let newest = took.as_secs_f64();
+            let newest = took.as_secs_f64() / count as f64;
             let mut state = self.lock();
-            state.few_take = Some(match state.few_take {
+            state.sample_takes = Some(match state.sample_takes {
                 Some(known) => known + NEWEST * (newest - known),
                 None => newest,
             });

@@ -1,0 +1,5 @@
+//! The edge runtime with real processes.
+
+#![cfg(test)]
+
+mod programs;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
@@ -32,6 +32,7 @@ use crate::funnel::Funnel;
 use crate::http::client::HttpFunction;
 use crate::inference::{Incoming, Inference};
 use crate::lanes::Lanes;
+use crate::steps::Step;
 use crate::stop::Stop;
 
 /// Below Kubernetes' default `terminationGracePeriodSeconds` (30 s): a connector that is killed before its
@@ -50,6 +51,8 @@ pub enum Target {
     Inference(Arc<Inference>),
     /// A function over HTTP.
     Url(HttpFunction),
+    /// A function that takes the value alone; what it answers is not looked at, beyond whether it did.
+    Value(Step),
 }
 
 impl Target {
@@ -58,6 +61,7 @@ impl Target {
         match self {
             Self::Inference(inference) => inference.max_batch(),
             Self::Url(function) => function.max_records(),
+            Self::Value(_) => 1,
         }
     }
 
@@ -78,6 +82,10 @@ impl Target {
                     records.iter().map(|delivery| (&delivery.record, Some(&delivery.source)));
                 function.call_many(&records.collect::<Vec<_>>()).await
             }
+            Self::Value(step) => {
+                let calls = records.iter().map(|of| step.call(&of.record, Some(&of.source)));
+                join_all(calls).await
+            }
         }
     }
 
@@ -85,6 +93,7 @@ impl Target {
         match self {
             Self::Inference(inference) => inference.call(record, Some(source)).await,
             Self::Url(function) => function.call(record, Some(source)).await,
+            Self::Value(step) => step.call(record, Some(source)).await,
         }
     }
 }

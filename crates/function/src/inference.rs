@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use model::{Exit, Rows, SubModel, predict};
 use pipeline::Scale;
 use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
@@ -13,6 +14,7 @@ use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::pool::Pool;
+use crate::steps::{Step, through};
 
 pub use deliver::Destination;
 
@@ -26,6 +28,10 @@ pub struct Inference {
     exit: Option<Destination>,
     /// Where features go; `None` gives them to the caller. Unused by the last tier, which always answers.
     forward: Option<Destination>,
+    /// What a record goes through before it is inferred.
+    before: Vec<Step>,
+    /// What an answer goes through before it is delivered.
+    after: Vec<Step>,
 }
 
 /// What an inference function needs to know beside its sub-model.
@@ -79,7 +85,23 @@ impl Inference {
         forward: Option<Destination>,
     ) -> Self {
         let pool = Pool::new(sub_model.clone(), settings.scale, settings.max_batch);
-        Self { settings, sub_model, pool, exit, forward }
+        Self { settings, sub_model, pool, exit, forward, before: Vec::new(), after: Vec::new() }
+    }
+
+    /// The same with functions that a record goes through before it is inferred, and an answer before it is delivered.
+    #[must_use]
+    pub fn with_steps(self, before: Vec<Step>, after: Vec<Step>) -> Self {
+        Self { before, after, ..self }
+    }
+
+    /// What it was told beside its sub-model.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its sub-model.
+    pub fn sub_model(&self) -> &SubModel {
+        &self.sub_model
     }
 
     /// Infers a record and delivers the outcome to its destinations. Returns once it is durable there.
@@ -102,10 +124,8 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
-        let incoming = Incoming::now(record, source);
-        let (samples, count) = self.samples(record)?;
-        let output = self.pool.run(samples, count).await?;
-        Ok(self.split(incoming, &output.rows(0, count))?)
+        let mut outcomes = self.infer_many(&[Incoming::now(record, source)]).await;
+        outcomes.pop().expect("one for one")
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
@@ -119,11 +139,51 @@ impl Inference {
         self.deliver_many(outcomes, lanes).await
     }
 
-    /// Infers several records in one run.
+    /// Takes several records through what comes before, infers them in one run, and takes their answers through what
+    /// comes after.
     pub(crate) async fn infer_many(
         &self,
         incoming: &[Incoming<'_>],
     ) -> Vec<Result<Outcome, Failure>> {
+        if self.before.is_empty() && self.after.is_empty() {
+            return self.run_many(incoming).await;
+        }
+        let before = incoming.iter().map(|of| through(&self.before, of.record, of.source));
+        let before = join_all(before).await;
+        let ready: Vec<Incoming<'_>> = incoming
+            .iter()
+            .zip(&before)
+            .filter_map(|(incoming, before)| {
+                let record = before.as_ref().ok()?.as_ref().unwrap_or(incoming.record);
+                Some(Incoming { record, ..*incoming })
+            })
+            .collect();
+        let ran = self.run_many(&ready).await.into_iter().zip(&ready);
+        let ran = join_all(ran.map(|(outcome, of)| self.complete(outcome, of.source))).await;
+        let mut ran = ran.into_iter();
+        let outcomes = before.into_iter().map(|before| match before {
+            Ok(_) => ran.next().expect("one for each that is ready"),
+            Err(failure) => Err(failure),
+        });
+        outcomes.collect()
+    }
+
+    async fn complete(
+        &self,
+        outcome: Result<Outcome, Failure>,
+        source: Option<&Source>,
+    ) -> Result<Outcome, Failure> {
+        let mut outcome = outcome?;
+        for answer in [&mut outcome.answer, &mut outcome.instead].into_iter().flatten() {
+            if let Some(changed) = through(&self.after, answer, source).await? {
+                *answer = changed;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Infers several records in one run.
+    async fn run_many(&self, incoming: &[Incoming<'_>]) -> Vec<Result<Outcome, Failure>> {
         let mut samples = Vec::new();
         let counts: Vec<Result<usize, Reject>> = incoming
             .iter()

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use kafka::{Consumer, KafkaError, Producer};
 use model::{Exit, SubModel};
+use pipeline::functions::{self, Callee};
 use pipeline::{ExitSettings, OnLoss, Pipeline, Servers, Tier, Topic};
 use wire::ExitCriterion;
 
 use crate::connector::{self, Connector, Target};
 use crate::funnel::Funnel;
+use crate::http::{BadUrl, Local};
 use crate::inference::{Destination, Inference, Settings};
+use crate::steps::Step;
 use crate::uplink::{Ends, Uplink};
 
 /// Clients of the brokers that a process talks to: one producer a broker.
@@ -126,15 +129,28 @@ pub enum ComposeError {
     /// A broker's client could not be made.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// A function before or after the inference can't be called.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
 }
 
-/// Composes a tier. Its instances start to load and its consumer joins the group, named as the input topic.
+/// Composes a tier. Its instances start to load and its consumer joins the group, named as the input topic. `local`
+/// gives the functions of this process by their names.
 pub fn compose(
     pipeline: &Pipeline,
     tier: &Tier,
     sub_model: SubModel,
     brokers: &mut Brokers,
+    local: &dyn Fn(&str) -> Arc<dyn Local>,
 ) -> Result<Composed, ComposeError> {
+    let steps = |steps: &[functions::Step]| {
+        let step = |step: &functions::Step| match &step.callee {
+            Callee::Function(name) => Ok(Step::local(name, local(name), step.timeout)),
+            Callee::Url(url) => Step::at(url, step.timeout),
+        };
+        steps.iter().map(step).collect::<Result<Vec<Step>, _>>()
+    };
+    let (before, after) = (steps(&tier.before)?, steps(&tier.after)?);
     let next = pipeline.next_of(tier);
     let (sub_model, exit) = match next {
         Some(_) => exit_of(&sub_model, &tier.exit).map(|(model, exit)| (model, Some(exit)))?,
@@ -169,6 +185,7 @@ pub fn compose(
         (None, None) => None,
     };
     let inference = Inference::new(sub_model, settings, Some(exit), forward);
+    let inference = inference.with_steps(before, after);
     let servers = brokers.servers(&tier.input.servers);
     let input = &tier.input.name;
     let consumer = Consumer::lingering(servers, input, &[input], tier.linger)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use broker::{Broker, BrokerConfig};
 use function::counters::Counters;
+use function::http::Local;
 use function::tier::{Brokers, Composed, compose, topics};
 use function::uplink::Uplink;
 use function::{Connector, Stop};
@@ -56,6 +57,11 @@ pub(crate) fn use_embedded(pipeline: &Pipeline, selected: &[usize]) -> bool {
     topics.any(|topic| topic.servers == Servers::Embedded)
 }
 
+/// For pipelines whose tiers call no functions of this process.
+pub(crate) fn no_functions(name: &str) -> Arc<dyn Local> {
+    unreachable!("there is no function `{name}`: a pipeline file names those of its own")
+}
+
 impl Tiers {
     /// Creates the topics of the selected tiers and starts their connectors.
     pub(crate) async fn start(
@@ -63,6 +69,7 @@ impl Tiers {
         selected: &[usize],
         sub_models: &[SubModel],
         embedded: String,
+        local: &dyn Fn(&str) -> Arc<dyn Local>,
         stop: &Stop,
     ) -> anyhow::Result<Self> {
         let mut brokers = Brokers::new(embedded);
@@ -71,7 +78,7 @@ impl Tiers {
         for &at in selected {
             let tier = &pipeline.tiers[at];
             let Composed { connector, uplink } =
-                compose(pipeline, tier, sub_models[at].clone(), &mut brokers)?;
+                compose(pipeline, tier, sub_models[at].clone(), &mut brokers, local)?;
             tracing::info!(
                 tier = tier.name,
                 model = sub_models[at].version(),

@@ -19,4 +19,4 @@ pub use deployment::Deployment;
 pub use driver::{Driver, Instance, Request, Response};
 pub use functions::{Function, Functions};
 pub use pool::Pool;
-pub use spec::{Scaling, Spec};
+pub use spec::{HEALTH_ANNOTATION, SCALE_LABELS, Scaling, Spec};

@@ -16,6 +16,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -48,6 +49,8 @@ struct Shared {
     logs: Logs,
     places: Mutex<Places>,
     changed: watch::Sender<()>,
+    /// Where places are kept: a call may come from another runtime, which ends earlier.
+    home: Handle,
 }
 
 /// Why a call was not answered by the function.
@@ -170,6 +173,7 @@ impl Pool {
                 logs,
                 places: Mutex::default(),
                 changed: watch::Sender::new(()),
+                home: Handle::current(),
             }),
         };
         this.scale_to(this.shared.spec.scaling.min);
@@ -331,7 +335,7 @@ impl Shared {
 
     fn scale(self: &Arc<Self>, places: &mut Places, wanted: u32) {
         for (place, retire) in places.scale(wanted) {
-            tokio::spawn(keeper::keep(Arc::clone(self), place, retire));
+            self.home.spawn(keeper::keep(Arc::clone(self), place, retire));
         }
         self.changed.send_replace(());
     }

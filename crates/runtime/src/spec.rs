@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use crate::deployment::Deployment;
 
+/// Labels that say how a function scales start with this.
+pub const SCALE_LABELS: &str = "com.openfaas.scale";
+/// The annotation that says where a function's health is asked for.
+pub const HEALTH_ANNOTATION: &str = "com.openfaas.health.http.path";
 /// Longest name of a function; a cgroup's and a log line's are made of it.
 const MAX_NAME: usize = 63;
 /// Instances that a function has at most unless its label says otherwise: as many as `OpenFaaS` allows for free.
@@ -123,7 +127,7 @@ impl Spec {
             cpu_millis,
             health_path: deployment
                 .annotations
-                .get("com.openfaas.health.http.path")
+                .get(HEALTH_ANNOTATION)
                 .cloned()
                 .unwrap_or_else(|| "/_/health".to_owned()),
         };

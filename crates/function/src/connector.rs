@@ -30,7 +30,7 @@ use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
 use crate::http::client::HttpFunction;
-use crate::inference::{Incoming, Inference};
+use crate::inference::{Incoming, Replaceable, now_us};
 use crate::lanes::Lanes;
 use crate::steps::Step;
 use crate::stop::Stop;
@@ -48,7 +48,7 @@ const SAY_EVERY: u32 = 10;
 #[derive(Debug, Clone)]
 pub enum Target {
     /// The inference function of this process.
-    Inference(Arc<Inference>),
+    Inference(Arc<Replaceable>),
     /// A function over HTTP.
     Url(HttpFunction),
     /// A function that takes the value alone; what it answers is not looked at, beyond whether it did.
@@ -59,7 +59,7 @@ impl Target {
     /// Records that one call takes at most.
     fn max_records(&self) -> usize {
         match self {
-            Self::Inference(inference) => inference.max_batch(),
+            Self::Inference(inference) => inference.current().max_batch(),
             Self::Url(function) => function.max_records(),
             Self::Value(_) => 1,
         }
@@ -75,6 +75,7 @@ impl Target {
                     source: Some(&delivery.source),
                     received_us: delivery.received_us,
                 });
+                let inference = inference.current();
                 inference.call_many(&incoming.collect::<Vec<_>>(), lanes).await
             }
             Self::Url(function) => {
@@ -91,7 +92,7 @@ impl Target {
 
     async fn call(&self, record: &Record, source: &Source) -> Result<Fate, Failure> {
         match self {
-            Self::Inference(inference) => inference.call(record, Some(source)).await,
+            Self::Inference(inference) => inference.current().call(record, Some(source)).await,
             Self::Url(function) => function.call(record, Some(source)).await,
             Self::Value(step) => step.call(record, Some(source)).await,
         }
@@ -294,13 +295,14 @@ impl Calls {
     async fn call(&self, call: Vec<Admitted>) -> Landed {
         let (deliveries, lanes): (Vec<_>, Vec<_>) = call.into_iter().unzip();
         let called = self.target.call_many(&deliveries, &lanes).await;
+        let now_us = now_us();
         let mut done = Vec::with_capacity(deliveries.len());
         let mut failed: HashMap<Option<Lane>, Vec<(Admitted, Failure)>> = HashMap::new();
         let mut alone = Vec::new();
         for ((delivery, lane), called) in deliveries.into_iter().zip(lanes).zip(called) {
             match called {
                 Ok(fate) => {
-                    self.counters.met(fate);
+                    self.counters.met(fate, now_us.saturating_sub(delivery.received_us));
                     done.push((delivery.ticket, lane));
                 }
                 Err(failure) if lane.is_none() => alone.push(vec![((delivery, None), failure)]),
@@ -320,9 +322,9 @@ impl Calls {
     async fn carry_all(&self, records: Vec<(Admitted, Failure)>) -> Landed {
         let mut landed = Landed { done: Vec::new(), freed: HashSet::new(), failed: Vec::new() };
         for ((delivery, lane), failure) in records {
-            let Delivery { record, source, ticket, .. } = delivery;
+            let Delivery { record, source, ticket, received_us } = delivery;
             let fate = self.carry(&record, &source, failure).await;
-            self.counters.met(fate);
+            self.counters.met(fate, now_us().saturating_sub(received_us));
             landed.done.push(ticket);
             landed.freed.extend(lane);
         }

@@ -3,6 +3,7 @@
 mod deliver;
 
 use std::fmt::Write as _;
+use std::sync::{Arc, RwLock};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
@@ -32,6 +33,34 @@ pub struct Inference {
     before: Vec<Step>,
     /// What an answer goes through before it is delivered.
     after: Vec<Step>,
+}
+
+/// An inference function that another may take the place of while records go through it: those that are under way
+/// stay with the one that they came to.
+#[derive(Debug)]
+pub struct Replaceable(RwLock<Arc<Inference>>);
+
+impl Replaceable {
+    /// One that starts with this function.
+    pub fn new(inference: Inference) -> Self {
+        Self(RwLock::new(Arc::new(inference)))
+    }
+
+    /// The function as it is at present.
+    pub fn current(&self) -> Arc<Inference> {
+        Arc::clone(&self.0.read().expect("no holder panics"))
+    }
+
+    /// Puts another in its place, once that runs.
+    ///
+    /// # Errors
+    ///
+    /// It does not: the one that is there stays.
+    pub async fn replace(&self, inference: Inference) -> Result<(), Failure> {
+        inference.warm().await?;
+        *self.0.write().expect("no holder panics") = Arc::new(inference);
+        Ok(())
+    }
 }
 
 /// What an inference function needs to know beside its sub-model.
@@ -126,6 +155,17 @@ impl Inference {
     ) -> Result<Outcome, Failure> {
         let mut outcomes = self.infer_many(&[Incoming::now(record, source)]).await;
         outcomes.pop().expect("one for one")
+    }
+
+    /// Has an instance run a sample of nothing, so that the next does not wait for it to load.
+    async fn warm(&self) -> Result<(), Failure> {
+        let len = self.sub_model.input_shape().iter().product();
+        self.pool.run(vec![0.0; len], 1).await.map(drop)
+    }
+
+    /// Its instances.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
@@ -340,7 +380,7 @@ struct Hop<'a> {
 }
 
 /// Microseconds since the epoch.
-fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64)
 }
 

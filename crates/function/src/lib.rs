@@ -17,6 +17,7 @@ pub mod funnel;
 pub mod http;
 pub mod inference;
 mod lanes;
+pub mod latency;
 pub mod pool;
 pub mod steps;
 pub mod stop;

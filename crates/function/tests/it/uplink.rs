@@ -77,7 +77,7 @@ impl Fixture {
             .map(|topic| topic.name.as_str())
             .collect();
         admin::ensure_topics(self.edge.advertised(), &own, 1).await.unwrap();
-        let Composed { connector, uplink } = compose(
+        let Composed { connector, uplink, .. } = compose(
             &pipeline,
             &pipeline.tiers[0],
             demo_model("edge"),

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
         Some(functions) => node::local(functions, name),
         None => tiers::no_functions(name),
     };
-    let running =
+    let mut running =
         Tiers::start(&pipeline, &selected, &sub_models, embedded.clone(), &local, &stop).await?;
     running.ready().await;
     tracing::info!(ready_ms = started.elapsed().as_millis() as u64, "ready");
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
 }
 
 fn log_counts(tiers: &[Running]) {
-    for Running { tier, counters, uplink } in tiers {
+    for Running { tier, counters, uplink, .. } in tiers {
         let counts = counters.counts();
         tracing::info!(
             tier,

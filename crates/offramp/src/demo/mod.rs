@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let brokers = Brokers::new(embedded.clone());
     let (stopper, stop) = function::stop::channel();
     let all: Vec<usize> = (0..pipeline.tiers.len()).collect();
-    let running =
+    let mut running =
         Tiers::start(&pipeline, &all, &sub_models, embedded, &no_functions, &stop).await?;
     let collector = Collector::start(outlets(&pipeline, &brokers)).await?;
     running.ready().await;

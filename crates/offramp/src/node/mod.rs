@@ -2,6 +2,7 @@
 //! and as its children.
 
 mod built_in;
+pub(crate) mod status;
 mod triggers;
 
 use std::sync::Arc;

@@ -179,7 +179,7 @@ async fn with_tier(
     pipeline.tiers[0].features = features;
     let (edge, up) = (&pipeline.tiers[0], pipeline.tiers[1].input.name.clone());
     let (stopper, stop) = function::stop::channel();
-    let running =
+    let mut running =
         Tiers::start(&pipeline, &[0], &sub_models, servers.clone(), &no_functions, &stop).await?;
     let outlet = |topic: &str, end| Outlet {
         place: Place { servers: servers.clone(), topic: topic.to_owned() },

@@ -10,9 +10,9 @@ const DISPERSION_MEMORY: f64 = 60.0;
 const LEAST_BINS: u32 = 10;
 /// A first slow average is the mean of what there was, and says little before this.
 const SETTLED: f64 = 10.0;
-/// Twice the deviation is the threshold of the test for a change, as in the policy's source; the quick average of
-/// Poisson arrivals at `rate` deviates by `√(rate / 2τ)`, so that it is 2.8 of these.
-const DEVIATIONS: f64 = 2.0;
+/// The quick average of Poisson arrivals at `rate` deviates by `√(rate / 2τ)`, so that this is a threshold of 3.5
+/// deviations: chance passes it once in hours, not in minutes as it passes 2.8.
+const DEVIATIONS: f64 = 2.5;
 /// The test takes arrivals for at least this irregular: a schedule still makes ripples within a step.
 const LEAST_DISPERSION: f64 = 0.25;
 

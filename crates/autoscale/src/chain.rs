@@ -100,7 +100,8 @@ mod tests {
         let mut chain = Chain::new(&[policy, policy]).unwrap();
         let (mut arrivals, mut instances) = (0, [1, 1]);
         for second in 0..60 {
-            let loads = [load(arrivals, instances[0], arrivals / 2), load(arrivals / 2, instances[1], 0)];
+            let loads =
+                [load(arrivals, instances[0], arrivals / 2), load(arrivals / 2, instances[1], 0)];
             let decisions = chain.decide(&loads, Duration::from_secs(second));
             instances = [decisions[0].to, decisions[1].to];
             arrivals += 4;

@@ -160,7 +160,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Wake { waiting } => write!(f, "{waiting} records wait and there is no instance"),
-            Self::Busy { demand, utilisation } => {
+            Self::Busy { demand, utilisation } | Self::Enough { demand, utilisation } => {
                 write!(f, "{demand} keep the instances {:.0} % busy", utilisation * 100.0)
             }
             Self::Late { demand, share, wait } => write!(
@@ -181,9 +181,6 @@ impl fmt::Display for Reason {
                 write!(f, "{demand}; fewer were enough for {} s", over.as_secs_f64())
             }
             Self::Idle { over } => write!(f, "nothing came for {:.0} s", over.as_secs_f64()),
-            Self::Enough { demand, utilisation } => {
-                write!(f, "{demand} keep the instances {:.0} % busy", utilisation * 100.0)
-            }
             Self::AtMax { demand, waiting } => {
                 write!(f, "{demand} with {waiting} waiting need more instances than there may be")
             }

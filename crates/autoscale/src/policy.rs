@@ -6,6 +6,8 @@ use thiserror::Error;
 
 /// Most instances of one function. Deciding takes time in proportion.
 pub(crate) const MOST_INSTANCES: u32 = 1000;
+/// Longest of all times.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How a function is scaled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,14 +113,8 @@ impl Policy {
             ("expected_forward_share", self.expected_forward_share, 0.0, 1.0),
         ] {
             // Not a number is outside of every range.
-            expect(
-                (from..=to).contains(&value),
-                key,
-                value.to_string(),
-                format!("{from} to {to}"),
-            );
+            expect((from..=to).contains(&value), key, value.to_string(), format!("{from} to {to}"));
         }
-        const DAY: Duration = Duration::from_secs(24 * 3600);
         let least = Duration::from_millis(1);
         for (key, value, from) in [
             ("wait", self.wait, least),
@@ -130,10 +126,10 @@ impl Policy {
             ("expected_service", self.expected_service, Duration::from_micros(1)),
         ] {
             expect(
-                (from..=DAY).contains(&value),
+                (from..=LONGEST).contains(&value),
                 key,
                 format!("{value:?}"),
-                format!("{from:?} to {DAY:?}"),
+                format!("{from:?} to {LONGEST:?}"),
             );
         }
         if problems.is_empty() { Ok(()) } else { Err(PolicyError(problems)) }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::arrivals::Arrivals;
 use crate::decision::{Basis, Decision, Demand, Reason};
 use crate::load::Load;
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{MOST_INSTANCES, Policy, PolicyError};
 use crate::queue::Flow;
 use crate::service::Service;
-use crate::window::Window;
+use crate::window::{Patience, Window};
 
 /// Instances carry at most so many calls at once, for this purpose: deciding takes time in proportion.
 const MOST_CONCURRENCY: u32 = 100;
@@ -23,6 +23,7 @@ pub struct Autoscaler {
     arrivals: Arrivals,
     service: Service,
     needed: Window,
+    patience: Patience,
 }
 
 /// What has to be done, and what there is for it.
@@ -48,6 +49,7 @@ impl Autoscaler {
             arrivals: Arrivals::new(policy.slow, policy.fast),
             service: Service::new(policy.expected_service),
             needed: Window::default(),
+            patience: Patience::new(policy.down_window),
             policy,
         })
     }
@@ -71,8 +73,15 @@ impl Autoscaler {
         self.service.see(load.served, now);
         let situation = self.situation(load, fed);
         let needed = situation.needed(&self.policy);
-        let largest = self.needed.largest(needed, now, self.policy.down_window);
+        let largest = self.needed.largest(needed, now, self.patience.length());
         let (to, reason) = self.judge(load, &situation, needed, largest, now);
+        match reason {
+            Reason::Busy { .. } | Reason::Late { .. } | Reason::Backlog { .. } => {
+                self.patience.raised(now);
+            }
+            Reason::Spare { .. } => self.patience.reduced(now),
+            _ => {}
+        }
         let (min, max) = (self.policy.min_scale, self.policy.max_scale);
         Decision { at: now, from: load.instances, to: to.clamp(min, max), reason }
     }
@@ -148,9 +157,12 @@ impl Autoscaler {
         let demand = situation.demand();
         let floor = min_scale.max(1);
         if needed >= current || current == floor {
-            return (current, Reason::Enough { demand, utilisation: situation.utilisation(current) });
+            return (
+                current,
+                Reason::Enough { demand, utilisation: situation.utilisation(current) },
+            );
         }
-        let over = policy.down_window;
+        let over = self.patience.length();
         let seen = self.arrivals.first().map_or(Duration::ZERO, |first| now.saturating_sub(first));
         let step = (policy.down_step * f64::from(current)).max(1.0);
         if seen >= over && f64::from(largest) <= f64::from(current) - step {
@@ -178,10 +190,10 @@ impl Situation {
         self.waiting as f64 * self.flow.service / self.servers(instances)
     }
 
-    /// The instances with which utilisation and waits are within their targets and what waits is worked off in time; at
-    /// least 1, at most those there may be.
+    /// The instances with which utilisation and waits are within their targets and what waits is worked off in time: at
+    /// least 1, and more than there may be of any function where no number is enough.
     fn needed(&self, policy: &Policy) -> u32 {
-        let (most, each) = (policy.max_scale, f64::from(self.concurrency));
+        let (most, each) = (MOST_INSTANCES + 1, f64::from(self.concurrency));
         let offered = self.flow.offered();
         // Saturates at most; not a number becomes 0.
         let instances = |servers: f64| ((servers / each).ceil() as u32).clamp(1, most);
@@ -208,7 +220,8 @@ impl Situation {
         if utilisation > policy.utilisation_max {
             return Some(Reason::Busy { demand: self.demand(), utilisation });
         }
-        let (wait, allowed) = (policy.wait.as_secs_f64(), policy.late_share * policy.late_tolerance);
+        let (wait, allowed) =
+            (policy.wait.as_secs_f64(), policy.late_share * policy.late_tolerance);
         if self.is_judged {
             let share = self.flow.late_share(instances.max(1) * self.concurrency, wait);
             if share > allowed {
@@ -216,10 +229,13 @@ impl Situation {
             }
         }
         let for_s = self.wait(instances);
-        (for_s > wait).then(|| Reason::Backlog {
+        (for_s > wait).then_some(Reason::Backlog {
             waiting: self.waiting,
             for_s,
             catch_up: policy.catch_up,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

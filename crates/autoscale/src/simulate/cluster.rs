@@ -163,12 +163,12 @@ impl Cluster {
     }
 
     fn view(&self) -> View {
-        let count = |wanted: &dyn Fn(&Instance) -> bool| {
-            self.instances.iter().filter(|one| wanted(one)).count() as u32
+        let count = |wanted: &dyn Fn(Instance) -> bool| {
+            self.instances.iter().filter(|one| wanted(**one)).count() as u32
         };
         View {
             waiting: self.waiting.len() as u64,
-            instances: count(&Instance::counts),
+            instances: count(&|one| one.counts()),
             ready: count(&|one| one.counts() && one.state != State::Starting),
             ..self.view
         }
@@ -227,7 +227,7 @@ impl Cluster {
 }
 
 impl Instance {
-    fn counts(&self) -> bool {
+    fn counts(self) -> bool {
         self.state != State::Stopped && !self.is_stopping
     }
 }

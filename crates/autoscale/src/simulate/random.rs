@@ -1,6 +1,6 @@
 //! Random numbers that are the same everywhere.
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): what it gives for a seed depends on no library's version.
+/// `SplitMix64` (Steele, Lea and Flood, 2014): what it gives for a seed depends on no library's version.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -45,7 +45,8 @@ mod tests {
         let mut moments = |draw: &mut dyn FnMut(&mut Random) -> f64| {
             let values: Vec<f64> = (0..100_000).map(|_| draw(&mut random)).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let square = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
+            let square =
+                values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;
             (mean, (square / (mean * mean) - 1.0).sqrt())
         };
         let near = |found: (f64, f64), expected: (f64, f64)| {

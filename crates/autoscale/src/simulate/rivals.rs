@@ -100,7 +100,8 @@ impl Scaler for AlertRule {
         if self.completed.slope(Self::OVER) > Self::RATE {
             let since = *self.above_since.get_or_insert(now);
             self.over_since = None;
-            let due = self.told.map_or(since + Self::FOR + Self::GROUP_WAIT, |at| at + Self::REPEAT);
+            let due =
+                self.told.map_or(since + Self::FOR + Self::GROUP_WAIT, |at| at + Self::REPEAT);
             if now >= due {
                 self.told = Some(now);
                 self.wanted = (self.wanted + Self::STEP).min(Self::MOST);
@@ -211,10 +212,7 @@ impl Utilisation {
 
     /// As it comes: down after 300 s.
     pub fn shipped() -> Self {
-        Self {
-            busy: Counter::default(),
-            horizontal: Horizontal::new(Duration::from_secs(300)),
-        }
+        Self { busy: Counter::default(), horizontal: Horizontal::new(Duration::from_secs(300)) }
     }
 }
 

@@ -62,7 +62,8 @@ impl Shape {
             Self::Ramp { devices, overhead } => ramp(devices, overhead.as_secs_f64(), random),
             Self::Bursts { low, high, turn, length } => {
                 let turn = turn.as_secs_f64();
-                let rate = |at: f64| if (at / turn) as u64 % 2 == 0 { low } else { high };
+                let rate =
+                    |at: f64| if ((at / turn) as u64).is_multiple_of(2) { low } else { high };
                 poisson(low.max(high), length, rate, random)
             }
             Self::Steady { rate, length } => poisson(rate, length, |_| rate, random),

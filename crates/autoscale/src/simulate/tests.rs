@@ -1,4 +1,4 @@
-//! The targets, and the order of what others reach.
+//! The targets, and the order of what others reach. `--nocapture` shows every figure.
 
 use std::time::Duration;
 
@@ -9,9 +9,22 @@ const SEEDS: std::ops::Range<u64> = 0..20;
 const LOCAL: Duration = Duration::from_millis(50);
 const POD: Duration = Duration::from_secs(5);
 
+/// Of all seeds: the value in the middle, and the worst.
+#[derive(Debug)]
+struct Of {
+    median: f64,
+    worst: f64,
+}
+
+#[derive(Debug)]
+struct Figures {
+    p95: Of,
+    cost: Of,
+    actions: Of,
+}
+
 fn ramp(devices: u32) -> Scenario {
-    let shape = Shape::Ramp { devices, overhead: Duration::ZERO };
-    scenario(shape, 150)
+    scenario(Shape::Ramp { devices, overhead: Duration::ZERO }, 150)
 }
 
 fn bursts() -> Scenario {
@@ -33,55 +46,146 @@ fn ours() -> Ours {
     Ours::new(policy, Duration::from_millis(250)).unwrap()
 }
 
-/// Median and worst.
-fn spread(mut values: Vec<f64>) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    (values[values.len() / 2], values[values.len() - 1])
+fn one_in_flight() -> Fixed {
+    Fixed { instances: 1, in_flight: 1 }
 }
 
-fn show<S: Scaler>(name: &str, scenario: Scenario, make: impl Fn() -> S) {
+fn figures<S: Scaler>(scenario: Scenario, make: impl Fn() -> S) -> Figures {
     let outcomes: Vec<Outcome> =
         SEEDS.map(|seed| run(&Scenario { seed, ..scenario }, &mut make())).collect();
-    let of = |value: &dyn Fn(&Outcome) -> f64| spread(outcomes.iter().map(value).collect());
-    let p50 = of(&|o| o.latency(0.5));
-    let p95 = of(&|o| o.latency(0.95));
-    let p99 = of(&|o| o.latency(0.99));
-    let cost = of(&Outcome::cost);
-    let rs = of(&|o| o.replica_seconds);
-    let actions = of(&|o| o.actions.len() as f64);
-    eprintln!(
-        "{name:<10}{:<16} p50 {:>7.2}{:>8.2}  p95 {:>7.2}{:>8.2}  p99 {:>7.2}{:>8.2}  rs {:>6.0}{:>7.0} cost {:>5.2}{:>6.2}  actions {:>3}{:>4}",
-        make().name(), p50.0, p50.1, p95.0, p95.1, p99.0, p99.1, rs.0, rs.1, cost.0, cost.1, actions.0, actions.1
-    );
+    assert!(outcomes.iter().all(|outcome| outcome.unanswered == 0));
+    let of = |value: &dyn Fn(&Outcome) -> f64| {
+        let mut values: Vec<f64> = outcomes.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        Of { median: values[values.len() / 2], worst: values[values.len() - 1] }
+    };
+    let figures = Figures {
+        p95: of(&|outcome| outcome.latency(0.95)),
+        cost: of(&Outcome::cost),
+        actions: of(&|outcome| outcome.actions.len() as f64),
+    };
+    println!("{:<16}{:?}: {figures:?}", make().name(), scenario.shape);
+    figures
 }
 
 #[test]
-fn table() {
-    for (name, s) in [
-        ("ramp5", ramp(5)), ("ramp10", ramp(10)),
-        ("ramp5o", Scenario{shape: Shape::Ramp{devices:5, overhead: Duration::from_millis(62)}, ..ramp(5)}),
-        ("ramp10o", Scenario{shape: Shape::Ramp{devices:10, overhead: Duration::from_millis(62)}, ..ramp(10)}),
-        ("ramp5v", Scenario{service_variation: 0.3, ..ramp(5)}), ("ramp10v", Scenario{service_variation:0.3, ..ramp(10)}),
-        ("ramp5c", Scenario{cold_start: POD, ..ramp(5)}), ("ramp10c", Scenario{cold_start:POD, ..ramp(10)}),
-        ("bursts", bursts()), ("bursts v", Scenario{service_variation:0.5, ..bursts()}), ("bursts c", Scenario{cold_start:POD, ..bursts()}),
-        ("st 150", steady(150)), ("st 300", steady(300)), ("st 300v", Scenario{service_variation:0.5, ..steady(300)}),("st 30", steady(30)), ("st 1000", steady(1000)),
-    ] {
-        show(name, s, ours);
-        if std::env::var("RIVALS").is_err() { continue; }
-        show(name, s, || Fixed { instances: 1, in_flight: 1 });
-        show(name, s, AlertRule::default);
-        show(name, s, Lag::shipped);
-        show(name, s, Lag::quick);
-        show(name, s, Utilisation::shipped);
-        show(name, s, Kpa::default);
+fn the_papers_ramp_is_followed_for_little_more_than_it_takes() {
+    for devices in [5, 10] {
+        let Figures { p95, cost, actions } = figures(ramp(devices), ours);
+        assert!(p95.worst <= 0.75, "{devices} devices: p95 {p95:?} s");
+        assert!(cost.worst <= 1.35, "{devices} devices: {cost:?} x ideal");
+        assert!(actions.worst <= 8.0, "{devices} devices: {actions:?} actions");
     }
 }
 
 #[test]
-fn trace() {
-    let Ok(which) = std::env::var("TRACE") else { return };
-    let s = match which.as_str() { "ramp5" => ramp(5), "ramp10" => ramp(10), "bursts" => bursts(), _ => steady(300) };
-    let mut o = ours();
-    run(&Scenario { seed: std::env::var("SEED").map_or(0, |s| s.parse().unwrap()), ..s }, &mut o);
-    for d in o.history() { if d.is_action() || std::env::var("ALL").is_ok() { eprintln!("{d}"); } }
+fn the_ramp_is_followed_too_when_calls_vary_and_devices_are_late() {
+    for devices in [5, 10] {
+        let varied = figures(Scenario { service_variation: 0.3, ..ramp(devices) }, ours);
+        assert!(varied.p95.worst <= 0.75 && varied.cost.worst <= 1.35, "{varied:?}");
+        // Devices that are late send less a second, for which as many instances are needed and less busy.
+        let shape = Shape::Ramp { devices, overhead: Duration::from_millis(62) };
+        let late = figures(Scenario { shape, ..ramp(devices) }, ours);
+        assert!(late.p95.worst <= 0.75 && late.cost.worst <= 1.45, "{late:?}");
+    }
+}
+
+#[test]
+fn bursts_are_answered_in_time() {
+    let Figures { p95, actions, .. } = figures(bursts(), ours);
+    assert!(p95.worst <= 0.6, "p95 {p95:?} s");
+    assert!(actions.worst <= 12.0, "{actions:?} actions");
+}
+
+#[test]
+fn a_steady_load_is_left_alone_for_most_of_a_quarter_of_an_hour() {
+    for service_ms in [150, 300] {
+        let Figures { actions, p95, .. } = figures(steady(service_ms), ours);
+        assert!(actions.worst <= 6.0, "{service_ms} ms: {actions:?} actions");
+        assert!(p95.worst <= 0.75, "{service_ms} ms: p95 {p95:?} s");
+    }
+}
+
+/// Pods take seconds: the policy's targets are for instances that don't, but it holds its own there.
+#[test]
+fn slow_starts_cost_latency_and_not_stability() {
+    let pods = |scenario| figures(Scenario { cold_start: POD, ..scenario }, ours);
+    for scenario in [ramp(5), ramp(10), bursts()] {
+        let Figures { p95, cost, actions } = pods(scenario);
+        assert!(p95.worst <= 2.0 && cost.worst <= 3.5 && actions.worst <= 12.0);
+    }
+}
+
+/// The published systems: 5 devices 113 s at 1.1 × ideal, 10 devices 385 s, in the Python simulation of the policy's
+/// source; each figure here is of that order.
+#[test]
+fn one_call_in_flight_falls_minutes_behind() {
+    let five = figures(ramp(5), one_in_flight);
+    assert!((90.0..130.0).contains(&five.p95.median) && five.cost.median < 1.15, "{five:?}");
+    let ten = figures(ramp(10), one_in_flight);
+    assert!((330.0..430.0).contains(&ten.p95.median), "{ten:?}");
+}
+
+/// Its signal is completed calls: a function that can't do five a second never scales.
+#[test]
+fn the_alert_rule_is_late_on_the_ramp_and_never_there_in_bursts() {
+    let five = figures(ramp(5), AlertRule::default);
+    assert!((1.5..5.0).contains(&five.p95.median), "{five:?}");
+    let ten = figures(ramp(10), AlertRule::default);
+    assert!((3.0..8.0).contains(&ten.p95.median), "{ten:?}");
+    let slow = figures(bursts(), AlertRule::default);
+    assert!(slow.actions.worst < 1.0 && slow.p95.median > 300.0, "{slow:?}");
+}
+
+#[test]
+fn lag_comes_too_late_as_a_signal() {
+    let five = figures(ramp(5), Lag::shipped);
+    assert!((2.0..12.0).contains(&five.p95.median) && five.cost.median > 1.5, "{five:?}");
+    let slow = figures(bursts(), Lag::shipped);
+    assert!((8.0..20.0).contains(&slow.p95.median), "{slow:?}");
+    let flapping = figures(steady(150), Lag::quick);
+    assert!(flapping.actions.median > 30.0, "{flapping:?}");
+}
+
+#[test]
+fn concurrency_is_quick_and_costs_twice_as_much() {
+    let pods = |scenario| figures(Scenario { cold_start: POD, ..scenario }, Kpa::default);
+    let ten = pods(ramp(10));
+    assert!(ten.p95.median < 1.0 && ten.cost.median > 2.5, "{ten:?}");
+    let slow = pods(bursts());
+    assert!((1.0..3.0).contains(&slow.p95.median) && slow.cost.median > 5.0, "{slow:?}");
+    let flapping = pods(steady(150));
+    assert!(flapping.actions.median > 20.0, "{flapping:?}");
+}
+
+#[test]
+fn busy_instances_are_seen_each_quarter_of_a_minute() {
+    let ten = figures(ramp(10), Utilisation::shipped);
+    assert!((1.0..10.0).contains(&ten.p95.median), "{ten:?}");
+}
+
+#[test]
+fn a_run_is_the_same_each_time_and_adds_up() {
+    let scenario = Scenario { service_variation: 0.5, seed: 7, ..bursts() };
+    let outcome = run(&scenario, &mut ours());
+    assert_eq!(outcome, run(&scenario, &mut ours()));
+    assert_ne!(outcome, run(&Scenario { seed: 8, ..scenario }, &mut ours()));
+    let arrived: u32 = outcome.course.iter().map(|sample| sample.arrivals).sum();
+    assert_eq!(arrived as usize, outcome.latencies.len());
+    let instances: f64 = outcome.course.iter().map(|sample| sample.instances).sum();
+    assert!((instances - outcome.replica_seconds).abs() < 1e-6 * instances);
+    assert!(outcome.replica_seconds > outcome.ideal_seconds);
+    let shortest = outcome.latencies.first().unwrap();
+    assert!(*shortest > 0.0 && outcome.latency(1.0) >= outcome.latency(0.5));
+}
+
+#[test]
+fn every_decision_has_its_reason() {
+    let mut ours = ours();
+    let outcome = run(&Scenario { seed: 1, ..bursts() }, &mut ours);
+    let decided: Vec<_> = ours.history().filter(|decision| decision.is_action()).collect();
+    assert_eq!(decided.len(), outcome.actions.len());
+    for (decision, action) in decided.iter().zip(&outcome.actions) {
+        assert_eq!((decision.from, decision.to), (action.from, action.to), "{decision}");
+    }
 }

@@ -91,7 +91,7 @@ struct Cluster {
 }
 
 /// Runs a scenario from one ready instance until everything is answered.
-pub fn run(scenario: &Scenario, scaler: &mut impl Scaler) -> Outcome {
+pub fn run(scenario: &Scenario, scaler: &mut (impl Scaler + ?Sized)) -> Outcome {
     let mut random = Random::new(scenario.seed);
     let arrivals = scenario.shape.arrivals(&mut random);
     let mean = scenario.service.as_secs_f64();

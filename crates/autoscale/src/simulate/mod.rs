@@ -14,14 +14,13 @@ mod cluster;
 mod ours;
 mod outcome;
 mod random;
-mod rivals;
+pub mod rivals;
 mod shape;
 
 pub use cluster::{Scaler, View, run};
 pub use ours::Ours;
-pub use outcome::{Outcome, Sample};
+pub use outcome::{Action, Outcome, Sample};
 pub use random::Random;
-pub use rivals::{AlertRule, Fixed, Kpa, Lag, Utilisation};
 pub use shape::{Scenario, Shape};
 
 #[cfg(test)]

@@ -8,6 +8,18 @@ use std::time::Duration;
 
 use super::cluster::{Scaler, View};
 
+/// Each rival, as it comes; the first is the connector of the published systems.
+pub fn all() -> Vec<Box<dyn Scaler>> {
+    vec![
+        Box::new(Fixed { instances: 1, in_flight: 1 }),
+        Box::new(AlertRule::default()),
+        Box::new(Lag::shipped()),
+        Box::new(Lag::quick()),
+        Box::new(Utilisation::shipped()),
+        Box::new(Kpa::default()),
+    ]
+}
+
 /// Instances that never change, behind a connector with few calls in flight: the paper's has one.
 #[derive(Debug, Clone, Copy)]
 pub struct Fixed {

@@ -55,6 +55,32 @@ pub struct Scenario {
 const RAMP_STAGES: u32 = 4;
 const RAMP_RECORDS: u32 = 100;
 
+impl Scenario {
+    /// The paper's ramp to a function that takes 150 ms.
+    pub fn ramp(devices: u32) -> Self {
+        let shape = Shape::Ramp { devices, overhead: Duration::ZERO };
+        Self::of(shape, Duration::from_millis(150))
+    }
+
+    /// 2 and 12 records a second by turns of 40 s, for ten minutes, to a function that takes 300 ms.
+    pub fn bursts() -> Self {
+        let (turn, length) = (Duration::from_secs(40), Duration::from_secs(600));
+        let shape = Shape::Bursts { low: 2.0, high: 12.0, turn, length };
+        Self::of(shape, Duration::from_millis(300))
+    }
+
+    /// 8 records a second for a quarter of an hour.
+    pub fn steady(service: Duration) -> Self {
+        Self::of(Shape::Steady { rate: 8.0, length: Duration::from_secs(900) }, service)
+    }
+
+    /// Calls that all take the same, and instances that start as processes do.
+    fn of(shape: Shape, service: Duration) -> Self {
+        let cold_start = Duration::from_millis(50);
+        Self { shape, service, service_variation: 0.0, cold_start, seed: 0 }
+    }
+}
+
 impl Shape {
     /// Seconds at which records arrive, in order.
     pub fn arrivals(&self, random: &mut Random) -> Vec<f64> {

@@ -18,7 +18,7 @@ const LEAST_DISPERSION: f64 = 0.25;
 
 /// Averages of a counter of arrivals.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     slow_s: f64,
     fast_s: f64,
     first: Option<Duration>,
@@ -38,7 +38,7 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// Nothing has been seen. The time constants are those of the averages.
-    pub fn new(slow: Duration, fast: Duration) -> Self {
+    pub(crate) fn new(slow: Duration, fast: Duration) -> Self {
         Self {
             slow_s: slow.as_secs_f64(),
             fast_s: fast.as_secs_f64(),
@@ -58,7 +58,7 @@ impl Arrivals {
     }
 
     /// Takes the counter at a time. A counter that has gone back has begun anew; a time that has gone back is ignored.
-    pub fn see(&mut self, count: u64, now: Duration) {
+    pub(crate) fn see(&mut self, count: u64, now: Duration) {
         if self.first.is_none() {
             (self.first, self.at, self.count) = (Some(now), now, count);
             (self.bin_began, self.last_arrival) = (now, now);
@@ -96,7 +96,7 @@ impl Arrivals {
     }
 
     /// Arrivals a second: the slow average, or the quick one when it is above that by more than chance explains.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         let Some(first) = self.first else { return 0.0 };
         let seen = self.at.saturating_sub(first).as_secs_f64();
         if seen < SETTLED {
@@ -111,17 +111,17 @@ impl Arrivals {
 
     /// The variance of arrivals in a second over their mean: 1 for Poisson arrivals, about 0 for devices that send on
     /// a schedule. `None` until there is enough to judge by.
-    pub fn dispersion(&self) -> Option<f64> {
+    pub(crate) fn dispersion(&self) -> Option<f64> {
         (self.bins >= LEAST_BINS && self.means > 0.0).then(|| self.differences / self.means)
     }
 
     /// Since when arrivals are looked at.
-    pub fn first(&self) -> Option<Duration> {
+    pub(crate) fn first(&self) -> Option<Duration> {
         self.first
     }
 
     /// For how long nothing has come.
-    pub fn idle(&self) -> Duration {
+    pub(crate) fn idle(&self) -> Duration {
         self.at.saturating_sub(self.last_arrival)
     }
 }

@@ -22,7 +22,7 @@
 //!
 //! [`simulate`] runs policies, this one and others, against loads in virtual time.
 
-pub mod arrivals;
+mod arrivals;
 mod chain;
 mod decision;
 mod history;

@@ -25,7 +25,8 @@ pub struct Load {
 
 /// How many calls have ended, and the sums of the seconds that they took and of the squares of these.
 ///
-/// What a call takes is counted from when an instance begins with it; waiting is not part of it.
+/// What a call takes is counted from when an instance begins with it; waiting is not part of it. Where an instance takes
+/// several records at once, each counts with its part of the time.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ServiceTimes {
     /// Calls.

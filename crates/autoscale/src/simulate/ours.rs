@@ -20,6 +20,9 @@ pub struct Ours {
 }
 
 impl Ours {
+    /// What it is called.
+    pub const NAME: &str = "offramp";
+
     /// Follows a policy, with this time between two looks.
     ///
     /// # Errors
@@ -37,7 +40,7 @@ impl Ours {
 
 impl Scaler for Ours {
     fn name(&self) -> &'static str {
-        "offramp"
+        Self::NAME
     }
 
     fn period(&self) -> Duration {

@@ -182,8 +182,7 @@ impl Report {
         let Self { seeds, cold_start_ms, .. } = self;
         writeln!(
             out,
-            "simulated with {seeds} seeds; instances start in {cold_start_ms} ms; each figure is the median of the \
-             seeds / the worst"
+            "simulated; instances start in {cold_start_ms} ms; each figure is the median / the worst, seeds: {seeds}"
         )?;
         for Simulated { scenario, service_ms, policies, .. } in &self.scenarios {
             writeln!(out, "\n{scenario}, calls of {service_ms} ms")?;

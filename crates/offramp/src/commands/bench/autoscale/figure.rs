@@ -27,62 +27,75 @@ pub(super) fn courses(report: &Report) -> Figure {
     Figure::new(title, rows.collect()).in_rows_of(report.scenarios.len())
 }
 
+/// A line of a panel.
+struct Line {
+    name: &'static str,
+    colour: Colour,
+    points: Vec<(f64, f64)>,
+}
+
 fn column((at, simulated): (usize, &Simulated)) -> [Panel; 3] {
     // Only the first column says what its rows are, and only the last row what its columns have in common.
     let beside = |label| if at == 0 { label } else { "" };
-    let drawn: Vec<(&str, Colour, &Outcome)> = DRAWN
+    let find = |name| simulated.courses.iter().find(|(of, _)| *of == name);
+    let drawn: Vec<(&'static str, Colour, &[Sample])> = DRAWN
         .into_iter()
-        .filter_map(|(name, colour)| {
-            let found = simulated.courses.iter().find(|(of, _)| *of == name);
-            found.map(|(_, outcome)| (name, colour, outcome))
-        })
+        .filter_map(|(name, colour)| find(name).map(|(_, outcome)| (name, colour, whole(outcome))))
         .collect();
     // All have the same arrivals; what takes longer than these is beyond the right end.
-    let arrivals = drawn.first().map_or(0, |(.., outcome)| {
-        outcome.course.iter().rposition(|sample| sample.arrivals > 0).map_or(0, |last| last + 1)
-    });
-    let end = arrivals + arrivals / 12 + 1;
-    let step = (arrivals / STEPS).max(1);
-    let steps = |outcome: &Outcome, value: &dyn Fn(&[Sample]) -> f64| -> Vec<(f64, f64)> {
-        // The last second is not a whole one: its mean would be too small.
-        let shown = &outcome.course[..outcome.course.len().saturating_sub(1).min(end)];
-        // A value stands in the middle of its step.
-        let middle = |samples: &[Sample]| samples[0].at_s + 0.5 * samples.len() as f64;
-        shown.chunks(step).map(|samples| (middle(samples), value(samples))).collect()
-    };
-    let panel = |label, y| Panel::new(Axis::new(label).from_to(0.0, end as f64), y);
-    let from_zero = |label, lines: &[(&str, Colour, Vec<(f64, f64)>)]| {
-        let values = lines.iter().flat_map(|(.., line)| line).map(|(_, value)| *value);
-        Axis::new(label).from_to(0.0, 1.08 * values.fold(1.0, f64::max))
-    };
-    let lines = |value: &dyn Fn(&[Sample]) -> f64| -> Vec<(&str, Colour, Vec<(f64, f64)>)> {
-        let line = |&(name, colour, outcome)| (name, colour, steps(outcome, value));
+    let any = drawn.first().map_or(&[][..], |(.., samples)| samples);
+    let arrivals = any.iter().rposition(|sample| sample.arrivals > 0).map_or(1, |last| last + 1);
+    let (end, step) = (arrivals + arrivals / 12 + 1, (arrivals / STEPS).max(1));
+    let lines = |value: &dyn Fn(&[Sample]) -> f64| -> Vec<Line> {
+        let line = |&(name, colour, samples): &(&'static str, Colour, &[Sample])| {
+            let shown = &samples[..samples.len().min(end)];
+            // A value stands in the middle of its step.
+            let middle = |step: &[Sample]| step[0].at_s + 0.5 * step.len() as f64;
+            let points = shown.chunks(step).map(|step| (middle(step), value(step))).collect();
+            Line { name, colour, points }
+        };
         drawn.iter().map(line).collect()
     };
-
-    let arrived = |samples: &[Sample]| mean(samples, |sample| f64::from(sample.arrivals));
-    let load: Vec<_> = drawn.iter().take(1).map(|(.., outcome)| steps(outcome, &arrived)).collect();
-    let load: Vec<_> = load.into_iter().map(|line| ("load", Colour::Black, line)).collect();
-    let instances = lines(&|samples| mean(samples, |sample| sample.instances));
+    let load = lines(&|step| mean(step, |sample| f64::from(sample.arrivals)));
+    let load =
+        load.into_iter().take(1).map(|line| Line { name: "load", colour: Colour::Black, ..line });
+    let instances = lines(&|step| mean(step, |sample| sample.instances));
     // Without records there is no latency: not a number has no place.
-    let latency = lines(&|samples| {
-        samples.iter().map(|sample| sample.latency_s).filter(|&s| s > 0.0).fold(f64::NAN, f64::max)
+    let latency = lines(&|step| {
+        step.iter().map(|sample| sample.latency_s).filter(|&s| s > 0.0).fold(f64::NAN, f64::max)
     });
+    let time = |label| Axis::new(label).from_to(0.0, end as f64);
+    let load: Vec<Line> = load.collect();
+    let mut load = panel(time(""), from_zero(beside("records/s"), &load), load);
+    simulated.scenario.clone_into(&mut load.title);
     let (from, to) = LATENCIES;
-    let mut panels = [
-        panel("", from_zero(beside("records/s"), &load)),
-        panel("", from_zero(beside("instances"), &instances)),
-        panel("time (s)", Axis::logarithmic(beside("longest latency (s)"), from, to)),
-    ];
-    simulated.scenario.clone_into(&mut panels[0].title);
-    for (panel, lines) in panels.iter_mut().zip([load, instances, latency]) {
-        for (name, colour, line) in lines {
-            panel.add(Series::new(name, colour, Mark::Line(line)));
-        }
-    }
-    panels
+    let latencies = Axis::logarithmic(beside("longest latency (s)"), from, to);
+    [
+        load,
+        panel(time(""), from_zero(beside("instances"), &instances), instances),
+        panel(time("time (s)"), latencies, latency),
+    ]
+}
+
+/// But for the last second, which ends with the run: its mean would be too small.
+fn whole(outcome: &Outcome) -> &[Sample] {
+    outcome.course.split_last().map_or(&[], |(_, samples)| samples)
 }
 
 fn mean(samples: &[Sample], value: impl Fn(&Sample) -> f64) -> f64 {
     samples.iter().map(value).sum::<f64>() / samples.len() as f64
+}
+
+/// An axis from zero to a little more than all lines.
+fn from_zero(label: &str, lines: &[Line]) -> Axis {
+    let values = lines.iter().flat_map(|line| &line.points).map(|(_, value)| *value);
+    Axis::new(label).from_to(0.0, 1.08 * values.fold(1.0, f64::max))
+}
+
+fn panel(time: Axis, axis: Axis, lines: Vec<Line>) -> Panel {
+    let mut panel = Panel::new(time, axis);
+    for Line { name, colour, points } in lines {
+        panel.add(Series::new(name, colour, Mark::Line(points)));
+    }
+    panel
 }

@@ -79,6 +79,8 @@ fn bursts_are_answered_in_time() {
     assert!(actions.worst <= 12.0, "{actions:?} actions");
 }
 
+/// Chance can still do it: of 300 further seeds none took more than 6 actions with calls of 150 ms, and 5 took 7 with
+/// calls of 300 ms.
 #[test]
 fn a_steady_load_is_left_alone_for_most_of_a_quarter_of_an_hour() {
     for service_ms in [150, 300] {

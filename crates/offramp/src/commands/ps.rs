@@ -49,18 +49,8 @@ pub(crate) fn shown(status: &Status) -> String {
         if let Some(reason) = &function.last_failure {
             let times = function.broken_instances;
             let name = &function.name;
-            text.push_str(
-                &[
-                    "\n",
-                    name,
-                    ": ",
-                    &times.to_string(),
-                    " instances failed, the last: ",
-                    reason,
-                    "\n",
-                ]
-                .concat(),
-            );
+            let line = format!("\n{name}: {times} instances failed, the last: {reason}\n");
+            text.push_str(&line);
         }
     }
     text

@@ -13,10 +13,11 @@ pub mod functions;
 pub mod logs;
 pub mod pool;
 pub mod process;
+pub mod scaler;
 mod spec;
 
 pub use deployment::Deployment;
 pub use driver::{Driver, Instance, Request, Response};
 pub use functions::{Function, Functions};
 pub use pool::Pool;
-pub use spec::{HEALTH_ANNOTATION, SCALE_LABELS, Scaling, Spec};
+pub use spec::{HEALTH_ANNOTATION, SCALE_LABELS, Scaling, Spec, Target};

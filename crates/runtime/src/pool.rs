@@ -16,6 +16,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use autoscale::ServiceTimes;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -123,8 +124,8 @@ pub struct PoolStatus {
     pub broken_instances: u64,
     /// Why the last of them.
     pub last_failure: Option<String>,
-    /// Time that instances spent on calls that they answered, in seconds.
-    pub busy_seconds: f64,
+    /// What instances spent on calls that they answered.
+    pub served: ServiceTimes,
     /// How long a call takes, in seconds, newer ones counting more; not known at first.
     pub call_seconds: Option<f64>,
     /// How long an instance takes to start, in seconds, newer ones counting more; not known at first.

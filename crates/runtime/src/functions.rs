@@ -2,6 +2,9 @@
 //!
 //! An update starts the new instances first. Once they take calls, the old ones finish theirs and end; if they never
 //! do, the function stays what it was, and its logs say why.
+//!
+//! A function goes by its key, see [`crate::deployment::key`]: its name, with its namespace unless that is the default
+//! one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,9 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use crate::counts::Counts;
 use crate::deployment::Deployment;
 use crate::driver::{Driver, Request, Response};
+use crate::files;
 use crate::logs::Logs;
 use crate::pool::{CallError, Pool};
 use crate::spec::{Invalid, Spec};
@@ -53,6 +59,8 @@ pub struct Function {
     pub created: SystemTime,
     /// What it has written.
     pub logs: Logs,
+    /// The calls that it had, those of its earlier versions with them.
+    pub counts: Arc<Counts>,
     /// Its instances.
     pub pool: Pool,
 }
@@ -115,7 +123,7 @@ impl Functions {
             Shared { dir, drivers, state: Mutex::default(), changed: watch::Sender::new(()) };
         let this = Self { shared: Arc::new(shared) };
         for deployment in deployments {
-            let name = deployment.service.clone();
+            let name = deployment.key();
             // One that can't run any more must not keep the others from it.
             if let Err(error) = this.add(deployment) {
                 tracing::error!(function = name, "not there again: {error}");
@@ -126,7 +134,7 @@ impl Functions {
 
     /// Adds a function that is not written down: it comes from the configuration, at each start.
     pub fn fix(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let name = deployment.service.clone();
+        let name = deployment.key();
         self.shared.state().functions.remove(&name);
         self.add(deployment)?;
         self.shared.state().fixed.push(name);
@@ -135,7 +143,7 @@ impl Functions {
 
     /// Deploys a new function. Its first instance starts.
     pub fn deploy(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let name = deployment.service.clone();
+        let name = deployment.key();
         self.add(deployment)?;
         if let Err(error) = self.store() {
             self.shared.state().functions.remove(&name);
@@ -153,8 +161,7 @@ impl Functions {
         if MAX_FUNCTIONS <= state.functions.len() {
             return Err(DeployError::TooMany);
         }
-        let (logs, created) = (Logs::default(), SystemTime::now());
-        let function = Function::start(deployment, spec, driver, logs, created, 1);
+        let function = Function::start(deployment, spec, driver, Past::default(), 1);
         state.functions.insert(function.spec.name.clone(), Arc::new(function));
         drop(state);
         self.shared.changed.send_replace(());
@@ -173,14 +180,13 @@ impl Functions {
     /// Makes a function another version of itself, once that takes calls. A later update takes the place of one that
     /// has not come so far.
     pub fn update(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let old = self
-            .get(&deployment.service)
-            .ok_or_else(|| DeployError::NotFound(deployment.service.clone()))?;
+        let key = deployment.key();
+        let old = self.get(&key).ok_or(DeployError::NotFound(key))?;
         let (spec, driver) = self.understood(&deployment)?;
         let name = spec.name.clone();
         let wanted = old.pool.status().wanted.max(1);
         let image = spec.image.clone();
-        let new = Function::start(deployment, spec, driver, old.logs.clone(), old.created, wanted);
+        let new = Function::start(deployment, spec, driver, old.past(), wanted);
         let this = self.clone();
         let update = tokio::spawn({
             let name = name.clone();
@@ -252,6 +258,7 @@ impl Functions {
 
     /// Calls a function; `None` if it is not there.
     pub async fn call(&self, name: &str, request: Request) -> Option<Result<Response, CallError>> {
+        let started = Instant::now();
         loop {
             let function = self.get(name)?;
             let called = function.pool.call(request.clone()).await;
@@ -261,6 +268,8 @@ impl Functions {
             {
                 continue;
             }
+            let status = called.as_ref().map_or_else(CallError::status, Response::status);
+            function.counts.note(status, started.elapsed());
             return Some(called);
         }
     }
@@ -280,20 +289,12 @@ impl Functions {
         let path = self.shared.dir.join(FILE);
         let state = self.shared.state();
         let deployed = state.functions.values().map(|function| &function.deployment);
-        let deployed: Vec<_> = deployed.filter(|d| !state.fixed.contains(&d.service)).collect();
+        let deployed: Vec<_> = deployed.filter(|d| !state.fixed.contains(&d.key())).collect();
         let text = serde_json::to_vec_pretty(&deployed).expect("deployments are plain JSON");
         // Under the lock, so that the last state is the one that stays.
-        write_whole(&path, &text).map_err(|source| DeployError::Store { path, source })
+        files::write_whole(&path, &text, files::PRIVATE)
+            .map_err(|source| DeployError::Store { path, source })
     }
-}
-
-/// Writes a file so that a crash leaves the old text or the new one.
-fn write_whole(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    std::io::Write::write_all(&mut file, text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 impl Shared {
@@ -307,13 +308,31 @@ impl Function {
         deployment: Deployment,
         spec: Spec,
         driver: Arc<dyn Driver>,
-        logs: Logs,
-        created: SystemTime,
+        past: Past,
         wanted: u32,
     ) -> Self {
         let spec = Arc::new(spec);
+        let Past { created, logs, counts } = past;
         let pool = Pool::new(Arc::clone(&spec), driver, logs.clone());
         pool.scale_to(wanted.max(spec.scaling.min));
-        Self { deployment, spec, created, logs, pool }
+        Self { deployment, spec, created, logs, counts, pool }
+    }
+
+    fn past(&self) -> Past {
+        let (logs, counts) = (self.logs.clone(), Arc::clone(&self.counts));
+        Past { created: self.created, logs, counts }
+    }
+}
+
+/// What a function's version has from the one before it.
+struct Past {
+    created: SystemTime,
+    logs: Logs,
+    counts: Arc<Counts>,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self { created: SystemTime::now(), logs: Logs::default(), counts: Arc::default() }
     }
 }

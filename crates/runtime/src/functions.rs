@@ -236,8 +236,10 @@ impl Functions {
             }
             state.functions.remove(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?
         };
-        self.shared.changed.send_replace(());
+        // Calls that wait have a hold of the function, and would go on to.
+        removed.pool.give_up();
         removed.logs.say("removed");
+        self.shared.changed.send_replace(());
         self.store()
     }
 

@@ -306,9 +306,14 @@ impl Pool {
         self.shared.places().status()
     }
 
-    /// Has every instance finish its calls and end. Calls that wait are told.
-    pub async fn close(&self) {
+    /// Has every instance finish its calls and end, which is not waited for. Calls that wait are told.
+    pub fn give_up(&self) {
         self.shared.close();
+    }
+
+    /// Gives the instances up, and waits until there is none.
+    pub async fn close(&self) {
+        self.give_up();
         let mut changed = self.shared.changed.subscribe();
         while !self.shared.places().is_empty() {
             if changed.changed().await.is_err() {

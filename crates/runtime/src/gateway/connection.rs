@@ -16,8 +16,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Shared, route, told};
 
-/// Connections at once; further ones wait in the listener's backlog.
-const MAX_CONNECTIONS: usize = 1024;
+/// Connections at once; further ones wait in the listener's backlog. More than calls of a function that wait, so that
+/// it can say that it has too many.
+const MAX_CONNECTIONS: usize = 2048;
 /// Time to send a request's head, and until the next one; then the connection is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest head.

@@ -60,11 +60,12 @@ pub(super) async fn call(
     let Some(target) = Target::of(&uri, CALL) else { return nameless() };
     head.uri = target.uri;
     let marks = Marks::set(&mut head.headers, peer);
-    let body = match body::read(body).await {
+    let body = match body::read(body, &shared.room).await {
         Ok(body) => body,
         Err(answer) => return marks.on(answer, started.elapsed()),
     };
-    let called = shared.functions.call(target.key, Request::from_parts(head, body)).await;
+    let request = Request::from_parts(head, body.bytes.clone());
+    let called = shared.functions.call(target.key, request).await;
     let answer = match called {
         Some(Ok(response)) => {
             let mut answer = response.map(Body::from);
@@ -98,7 +99,7 @@ pub(super) async fn call_later(
         return no_function(target.key);
     }
     let marks = Marks::set(&mut head.headers, peer);
-    let body = match body::read(body).await {
+    let body = match body::read(body, &shared.room).await {
         Ok(body) => body,
         Err(answer) => return marks.on(answer, started.elapsed()),
     };
@@ -108,7 +109,7 @@ pub(super) async fn call_later(
         target: target.uri,
         headers: head.headers,
         callback,
-        body,
+        body: body.bytes.clone(),
     };
     let answer = match shared.queue.put(call).await {
         Ok(()) => done(StatusCode::ACCEPTED),

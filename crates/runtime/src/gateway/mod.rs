@@ -115,6 +115,7 @@ struct GatewayParts {
 #[derive(Debug)]
 struct Shared {
     parts: GatewayParts,
+    room: body::Room,
     stopping: watch::Receiver<bool>,
 }
 
@@ -160,7 +161,11 @@ impl Gateway {
     pub async fn serve(self, stop: impl Future<Output = ()> + Send) {
         let (say_stop, stopping) = watch::channel(false);
         let (queue, functions) = (self.parts.queue.clone(), self.parts.functions.clone());
-        let shared = Arc::new(Shared { parts: self.parts, stopping: stopping.clone() });
+        let shared = Arc::new(Shared {
+            parts: self.parts,
+            room: body::Room::default(),
+            stopping: stopping.clone(),
+        });
         let stop = async {
             stop.await;
             say_stop.send_replace(true);

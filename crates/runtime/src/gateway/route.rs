@@ -61,13 +61,13 @@ async fn system(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
         return answer::unauthorized();
     }
     let (head, body) = request.into_parts();
-    let body = match body::read(body).await {
+    let body = match body::read(body, &shared.room).await {
         Ok(body) => body,
         Err(answer) => return answer,
     };
     let path = head.uri.path().strip_prefix("/system/").unwrap_or_default();
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-    let asked = Asked { shared, head: &head, body: &body, rest };
+    let asked = Asked { shared, head: &head, body: &body.bytes, rest };
     match (first, rest) {
         ("functions", "") => functions::all(&asked).await,
         ("function", name) if !name.is_empty() => functions::one(&asked).await,
@@ -82,7 +82,8 @@ async fn system(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
             "alerts have no effect: this runtime scales functions by the calls that it sees",
         ),
         _ => {
-            let extra = shared.extra.as_ref().and_then(|extra| extra.route(&head, body.clone()));
+            let extra =
+                shared.extra.as_ref().and_then(|extra| extra.route(&head, body.bytes.clone()));
             match extra {
                 Some(extra) => extra.await.map(Body::from),
                 None => answer::not_found(head.uri.path()),

@@ -181,6 +181,7 @@ async fn changed(asked: &Asked<'_>) -> Result<Answer, Refusal> {
         Method::POST => (StatusCode::CREATED, on_disk(move || namespaces.create(namespace)).await),
         Method::PUT => (StatusCode::ACCEPTED, on_disk(move || namespaces.update(namespace)).await),
         Method::DELETE => {
+            namespaces.check(&name)?;
             let removed = match in_use(asked, &name) {
                 Some(error) => Err(error),
                 None => on_disk(move || namespaces.remove(&name)).await,

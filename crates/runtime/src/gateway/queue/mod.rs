@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -37,6 +37,9 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Calls of one function that are carried out at once, at most, as a share of the workers: one that is slow does not
 /// keep the others' waiting.
 const SHARE: usize = 4;
+
+/// Calls that are written at once: each waits for the disk on a thread.
+const WRITERS: usize = 16;
 
 /// How much waits, and is carried out at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,7 @@ struct Shared {
     /// A call has come, or one is due at another time.
     changed: Notify,
     callbacks: Callbacks,
+    writers: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl Queue {
             counts: Counts::default(),
             changed: Notify::new(),
             callbacks: Callbacks::new(),
+            writers: Arc::new(Semaphore::new(WRITERS)),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -151,9 +156,12 @@ impl Queue {
         let function: Arc<str> = call.function.as_str().into();
         let (head, body) = call.written();
         let bytes = (head.len() + body.len()) as u64;
+        let writers = Arc::clone(&shared.writers);
+        let writer = writers.acquire_owned().await.expect("never closed");
         let sequence = shared.reserve(bytes)?;
         // A caller that goes away meanwhile takes nothing with it: the call is on the disk, or its room is free.
         on_disk(move || {
+            let _writer = writer;
             if let Err(source) = shared.store.write(sequence, &head, &body) {
                 shared.release(bytes);
                 return Err(NotQueued::Store { source });

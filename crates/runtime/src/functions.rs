@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::files;
 use crate::logs::Logs;
 use crate::pool::{CallError, Pool};
 use crate::spec::{Invalid, Spec};
+use crate::timestamp;
 
 /// Functions that a node has at most.
 const MAX_FUNCTIONS: usize = 1000;
@@ -114,7 +116,7 @@ impl Functions {
         let path = dir.join(FILE);
         let stored = |reason: String| DeployError::Stored { path: path.clone(), reason };
         std::fs::create_dir_all(&dir).map_err(|error| stored(error.to_string()))?;
-        let deployments: Vec<Deployment> = match std::fs::read(&path) {
+        let written: Vec<Written<Deployment>> = match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| stored(error.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(stored(error.to_string())),
@@ -122,10 +124,12 @@ impl Functions {
         let shared =
             Shared { dir, drivers, state: Mutex::default(), changed: watch::Sender::new(()) };
         let this = Self { shared: Arc::new(shared) };
-        for deployment in deployments {
+        for Written { deployment, created } in written {
             let name = deployment.key();
+            let created = created.and_then(|created| timestamp::parse(&created));
+            let past = created.map_or_else(Past::default, Past::since);
             // One that can't run any more must not keep the others from it.
-            if let Err(error) = this.add(deployment) {
+            if let Err(error) = this.add(deployment, past) {
                 tracing::error!(function = name, "not there again: {error}");
             }
         }
@@ -136,7 +140,7 @@ impl Functions {
     pub fn fix(&self, deployment: Deployment) -> Result<(), DeployError> {
         let name = deployment.key();
         self.shared.state().functions.remove(&name);
-        self.add(deployment)?;
+        self.add(deployment, Past::default())?;
         self.shared.state().fixed.push(name);
         Ok(())
     }
@@ -144,7 +148,7 @@ impl Functions {
     /// Deploys a new function. Its first instance starts.
     pub fn deploy(&self, deployment: Deployment) -> Result<(), DeployError> {
         let name = deployment.key();
-        self.add(deployment)?;
+        self.add(deployment, Past::default())?;
         if let Err(error) = self.store() {
             self.shared.state().functions.remove(&name);
             return Err(error);
@@ -152,7 +156,7 @@ impl Functions {
         Ok(())
     }
 
-    fn add(&self, deployment: Deployment) -> Result<(), DeployError> {
+    fn add(&self, deployment: Deployment, past: Past) -> Result<(), DeployError> {
         let (spec, driver) = self.understood(&deployment)?;
         let mut state = self.shared.state();
         if state.functions.contains_key(&spec.name) {
@@ -161,7 +165,7 @@ impl Functions {
         if MAX_FUNCTIONS <= state.functions.len() {
             return Err(DeployError::TooMany);
         }
-        let function = Function::start(deployment, spec, driver, Past::default(), 1);
+        let function = Function::start(deployment, spec, driver, past, 1);
         state.functions.insert(function.spec.name.clone(), Arc::new(function));
         drop(state);
         self.shared.changed.send_replace(());
@@ -290,8 +294,12 @@ impl Functions {
     fn store(&self) -> Result<(), DeployError> {
         let path = self.shared.dir.join(FILE);
         let state = self.shared.state();
-        let deployed = state.functions.values().map(|function| &function.deployment);
-        let deployed: Vec<_> = deployed.filter(|d| !state.fixed.contains(&d.key())).collect();
+        let deployed = state.functions.iter().filter(|(key, _)| !state.fixed.contains(key));
+        let deployed = deployed.map(|(_, function)| Written {
+            deployment: &function.deployment,
+            created: Some(timestamp::format(function.created)),
+        });
+        let deployed: Vec<_> = deployed.collect();
         let text = serde_json::to_vec_pretty(&deployed).expect("deployments are plain JSON");
         // Under the lock, so that the last state is the one that stays.
         files::write_whole(&path, &text, files::PRIVATE)
@@ -326,6 +334,16 @@ impl Function {
     }
 }
 
+/// A function as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<D> {
+    #[serde(flatten)]
+    deployment: D,
+    /// When it was deployed first.
+    created: Option<String>,
+}
+
 /// What a function's version has from the one before it.
 struct Past {
     created: SystemTime,
@@ -335,6 +353,12 @@ struct Past {
 
 impl Default for Past {
     fn default() -> Self {
-        Self { created: SystemTime::now(), logs: Logs::default(), counts: Arc::default() }
+        Self::since(SystemTime::now())
+    }
+}
+
+impl Past {
+    fn since(created: SystemTime) -> Self {
+        Self { created, logs: Logs::default(), counts: Arc::default() }
     }
 }

@@ -139,6 +139,8 @@ async fn what_is_wrong_with_instances_has_a_status_each() {
     stage.deploy("breaking").await;
     let broken = stage.post("/function/breaking", "").await;
     broken.says(502, "4 instances broke off");
+    stage.deploy("panicking").await;
+    stage.post("/function/panicking", "").await.says(502, "the last one: it panicked");
     let short = json!({"exec_timeout": "50ms"});
     stage.deploy_as(json!({"service": "slow", "image": "slow", "envVars": short})).await;
     stage.until("/system/function/slow", |reply| reply.json()["availableReplicas"] == 1).await;

@@ -23,6 +23,8 @@ pub(crate) enum Does {
     Answers(Arc<Mutex<VecDeque<u16>>>),
     /// Ends under every call.
     Breaks,
+    /// Panics under every call.
+    Panics,
     /// Starts once it may.
     Starts(Arc<Semaphore>),
     /// Can't be.
@@ -71,6 +73,7 @@ impl Instance for Running {
             self.logs.write(&self.name, &format!("{} {}", request.method(), request.uri()));
             let status = match &self.does {
                 Does::Breaks => return Err(Broken("it ended".to_owned())),
+                Does::Panics => panic!("as it is to"),
                 Does::Waits(may) => {
                     may.acquire().await.unwrap().forget();
                     200

@@ -86,6 +86,7 @@ impl Stage {
             ("sleepy", Does::Starts(Arc::clone(&sleepy))),
             ("flaky", Does::Answers(Arc::clone(&flaky))),
             ("breaking", Does::Breaks),
+            ("panicking", Does::Panics),
         ];
         let driver = |does| -> Arc<dyn Driver> { Arc::new(Scripted(does)) };
         let drivers = Drivers {

@@ -49,6 +49,10 @@ async fn a_function_is_deployed_described_updated_and_removed() {
     let updated = stage.until(path, |reply| reply.json()["image"] == "echo:2").await.json();
     assert_eq!((&updated["createdAt"], &updated["labels"]), (&json!(created), &Value::Null));
 
+    let stage = Stage::at(stage.kill().await, |_| {}).await;
+    let again = stage.get(path).await.json();
+    assert_eq!((&again["createdAt"], &again["image"]), (&json!(created), &json!("echo:2")));
+
     let remove = json!({"functionName": "echo", "namespace": ""});
     let removed = stage.json("DELETE", "/system/functions", &remove).await;
     assert_eq!((removed.status, removed.text.as_str()), (202, ""));

@@ -5,8 +5,14 @@ use anyhow::Context as _;
 use crate::{peers, run};
 
 /// The sub-models that are part of the project.
-const MODELS: [&str; 3] =
-    ["models/mnist-wide/edge.onnx", "models/mnist-wide/fog.onnx", "models/mnist-wide/cloud.onnx"];
+const MODELS: [&str; 6] = [
+    "models/mnist-dense/edge.onnx",
+    "models/mnist-dense/fog.onnx",
+    "models/mnist-dense/cloud.onnx",
+    "models/mnist-conv/edge.onnx",
+    "models/mnist-conv/fog.onnx",
+    "models/mnist-conv/cloud.onnx",
+];
 
 pub(crate) fn run(models: &[&str]) -> anyhow::Result<()> {
     let models = if models.is_empty() { &MODELS[..] } else { models };

@@ -17,7 +17,7 @@ const LINKED_BY: [(&str, &str); 5] = [
     ("dejavu", "bench"),
 ];
 /// Crates of ours that do no I/O, and what would give it to them.
-const PURE: [&str; 3] = ["wire", "pipeline", "tables"];
+const PURE: [&str; 4] = ["wire", "pipeline", "autoscale", "tables"];
 const IO: [&str; 3] = ["tokio", "hyper", "ureq"];
 /// Crates of ours that know nothing of the others.
 const ALONE: [&str; 2] = ["broker", "protocol"];

@@ -122,8 +122,14 @@ async fn piped(root: &Path, sub_model: &SubModel, images: &[Bytes]) -> Times {
     let topics = ["p.edge-input", "p.edge-output", "p.fog-input", "p.edge-dead-letter"];
     admin::ensure_topics(servers, &topics, 1).await.expect("they are created");
     let mut brokers = Brokers::new("");
-    let Composed { connector, .. } =
-        compose(&pipeline, &pipeline.tiers[0], sub_model.clone(), &mut brokers).expect("a tier");
+    let Composed { connector, .. } = compose(
+        &pipeline,
+        &pipeline.tiers[0],
+        sub_model.clone(),
+        &mut brokers,
+        &|_| unreachable!(),
+    )
+    .expect("a tier");
     let (stopper, stop) = stop::channel();
     let running = tokio::spawn(connector.run(stop));
     let outputs = ["p.edge-output", "p.fog-input"];

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use kafka::{Consumer, Delivery, KafkaError, Ticket};
@@ -30,8 +30,9 @@ use crate::dead_letter::DeadLetters;
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
 use crate::http::client::HttpFunction;
-use crate::inference::{Incoming, Inference};
+use crate::inference::{Incoming, Replaceable, now_us};
 use crate::lanes::Lanes;
+use crate::steps::Step;
 use crate::stop::Stop;
 
 /// Below Kubernetes' default `terminationGracePeriodSeconds` (30 s): a connector that is killed before its
@@ -47,17 +48,20 @@ const SAY_EVERY: u32 = 10;
 #[derive(Debug, Clone)]
 pub enum Target {
     /// The inference function of this process.
-    Inference(Arc<Inference>),
+    Inference(Arc<Replaceable>),
     /// A function over HTTP.
     Url(HttpFunction),
+    /// A function that takes the value alone; what it answers is not looked at, beyond whether it did.
+    Value(Step),
 }
 
 impl Target {
     /// Records that one call takes at most.
     fn max_records(&self) -> usize {
         match self {
-            Self::Inference(inference) => inference.max_batch(),
+            Self::Inference(inference) => inference.current().max_batch(),
             Self::Url(function) => function.max_records(),
+            Self::Value(_) => 1,
         }
     }
 
@@ -71,6 +75,7 @@ impl Target {
                     source: Some(&delivery.source),
                     received_us: delivery.received_us,
                 });
+                let inference = inference.current();
                 inference.call_many(&incoming.collect::<Vec<_>>(), lanes).await
             }
             Self::Url(function) => {
@@ -78,13 +83,18 @@ impl Target {
                     records.iter().map(|delivery| (&delivery.record, Some(&delivery.source)));
                 function.call_many(&records.collect::<Vec<_>>()).await
             }
+            Self::Value(step) => {
+                let calls = records.iter().map(|of| step.call(&of.record, Some(&of.source)));
+                join_all(calls).await
+            }
         }
     }
 
     async fn call(&self, record: &Record, source: &Source) -> Result<Fate, Failure> {
         match self {
-            Self::Inference(inference) => inference.call(record, Some(source)).await,
+            Self::Inference(inference) => inference.current().call(record, Some(source)).await,
             Self::Url(function) => function.call(record, Some(source)).await,
+            Self::Value(step) => step.call(record, Some(source)).await,
         }
     }
 }
@@ -285,13 +295,14 @@ impl Calls {
     async fn call(&self, call: Vec<Admitted>) -> Landed {
         let (deliveries, lanes): (Vec<_>, Vec<_>) = call.into_iter().unzip();
         let called = self.target.call_many(&deliveries, &lanes).await;
+        let now_us = now_us();
         let mut done = Vec::with_capacity(deliveries.len());
         let mut failed: HashMap<Option<Lane>, Vec<(Admitted, Failure)>> = HashMap::new();
         let mut alone = Vec::new();
         for ((delivery, lane), called) in deliveries.into_iter().zip(lanes).zip(called) {
             match called {
                 Ok(fate) => {
-                    self.counters.met(fate);
+                    self.counters.met(fate, now_us.saturating_sub(delivery.received_us));
                     done.push((delivery.ticket, lane));
                 }
                 Err(failure) if lane.is_none() => alone.push(vec![((delivery, None), failure)]),
@@ -311,9 +322,9 @@ impl Calls {
     async fn carry_all(&self, records: Vec<(Admitted, Failure)>) -> Landed {
         let mut landed = Landed { done: Vec::new(), freed: HashSet::new(), failed: Vec::new() };
         for ((delivery, lane), failure) in records {
-            let Delivery { record, source, ticket, .. } = delivery;
+            let Delivery { record, source, ticket, received_us } = delivery;
             let fate = self.carry(&record, &source, failure).await;
-            self.counters.met(fate);
+            self.counters.met(fate, now_us().saturating_sub(received_us));
             landed.done.push(ticket);
             landed.freed.extend(lane);
         }

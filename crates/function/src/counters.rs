@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::failure::Fate;
+use crate::latency::{Histogram, Latencies};
 
 /// Counts since the start; each record is in exactly one of the first four once it is done.
 #[derive(Debug, Default)]
@@ -13,6 +14,7 @@ pub struct Counters {
     dead_lettered: AtomicU64,
     consumed: AtomicU64,
     retried: AtomicU64,
+    latencies: Latencies,
 }
 
 /// The counts at one moment.
@@ -37,7 +39,9 @@ impl Counters {
         self.consumed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn met(&self, fate: Fate) {
+    /// A record has met its fate, so long after it was received.
+    pub(crate) fn met(&self, fate: Fate, took_us: u64) {
+        self.latencies.add(took_us);
         let count = match fate {
             Fate::Answered => &self.answered,
             Fate::Forwarded => &self.forwarded,
@@ -49,6 +53,11 @@ impl Counters {
 
     pub(crate) fn again(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long records took, from when they were received to when they met their fates.
+    pub fn latencies(&self) -> Histogram {
+        self.latencies.counts()
     }
 
     /// The counts as they stand.

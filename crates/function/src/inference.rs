@@ -3,9 +3,11 @@
 mod deliver;
 
 use std::fmt::Write as _;
+use std::sync::{Arc, RwLock};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use model::{Exit, Rows, SubModel, predict};
 use pipeline::Scale;
 use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
@@ -13,6 +15,7 @@ use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::pool::Pool;
+use crate::steps::{Step, through};
 
 pub use deliver::Destination;
 
@@ -26,6 +29,38 @@ pub struct Inference {
     exit: Option<Destination>,
     /// Where features go; `None` gives them to the caller. Unused by the last tier, which always answers.
     forward: Option<Destination>,
+    /// What a record goes through before it is inferred.
+    before: Vec<Step>,
+    /// What an answer goes through before it is delivered.
+    after: Vec<Step>,
+}
+
+/// An inference function that another may take the place of while records go through it: those that are under way
+/// stay with the one that they came to.
+#[derive(Debug)]
+pub struct Replaceable(RwLock<Arc<Inference>>);
+
+impl Replaceable {
+    /// One that starts with this function.
+    pub fn new(inference: Inference) -> Self {
+        Self(RwLock::new(Arc::new(inference)))
+    }
+
+    /// The function as it is at present.
+    pub fn current(&self) -> Arc<Inference> {
+        Arc::clone(&self.0.read().expect("no holder panics"))
+    }
+
+    /// Puts another in its place, once that runs.
+    ///
+    /// # Errors
+    ///
+    /// It does not: the one that is there stays.
+    pub async fn replace(&self, inference: Inference) -> Result<(), Failure> {
+        inference.warm().await?;
+        *self.0.write().expect("no holder panics") = Arc::new(inference);
+        Ok(())
+    }
 }
 
 /// What an inference function needs to know beside its sub-model.
@@ -79,7 +114,23 @@ impl Inference {
         forward: Option<Destination>,
     ) -> Self {
         let pool = Pool::new(sub_model.clone(), settings.scale, settings.max_batch);
-        Self { settings, sub_model, pool, exit, forward }
+        Self { settings, sub_model, pool, exit, forward, before: Vec::new(), after: Vec::new() }
+    }
+
+    /// The same with functions that a record goes through before it is inferred, and an answer before it is delivered.
+    #[must_use]
+    pub fn with_steps(self, before: Vec<Step>, after: Vec<Step>) -> Self {
+        Self { before, after, ..self }
+    }
+
+    /// What it was told beside its sub-model.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its sub-model.
+    pub fn sub_model(&self) -> &SubModel {
+        &self.sub_model
     }
 
     /// Infers a record and delivers the outcome to its destinations. Returns once it is durable there.
@@ -102,10 +153,19 @@ impl Inference {
         record: &Record,
         source: Option<&Source>,
     ) -> Result<Outcome, Failure> {
-        let incoming = Incoming::now(record, source);
-        let (samples, count) = self.samples(record)?;
-        let output = self.pool.run(samples, count).await?;
-        Ok(self.split(incoming, &output.rows(0, count))?)
+        let mut outcomes = self.infer_many(&[Incoming::now(record, source)]).await;
+        outcomes.pop().expect("one for one")
+    }
+
+    /// Has an instance run a sample of nothing, so that the next does not wait for it to load.
+    async fn warm(&self) -> Result<(), Failure> {
+        let len = self.sub_model.input_shape().iter().product();
+        self.pool.run(vec![0.0; len], 1).await.map(drop)
+    }
+
+    /// Its instances.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Infers several records in one run and delivers their outcomes, in their order. Returns once all are
@@ -119,11 +179,51 @@ impl Inference {
         self.deliver_many(outcomes, lanes).await
     }
 
-    /// Infers several records in one run.
+    /// Takes several records through what comes before, infers them in one run, and takes their answers through what
+    /// comes after.
     pub(crate) async fn infer_many(
         &self,
         incoming: &[Incoming<'_>],
     ) -> Vec<Result<Outcome, Failure>> {
+        if self.before.is_empty() && self.after.is_empty() {
+            return self.run_many(incoming).await;
+        }
+        let before = incoming.iter().map(|of| through(&self.before, of.record, of.source));
+        let before = join_all(before).await;
+        let ready: Vec<Incoming<'_>> = incoming
+            .iter()
+            .zip(&before)
+            .filter_map(|(incoming, before)| {
+                let record = before.as_ref().ok()?.as_ref().unwrap_or(incoming.record);
+                Some(Incoming { record, ..*incoming })
+            })
+            .collect();
+        let ran = self.run_many(&ready).await.into_iter().zip(&ready);
+        let ran = join_all(ran.map(|(outcome, of)| self.complete(outcome, of.source))).await;
+        let mut ran = ran.into_iter();
+        let outcomes = before.into_iter().map(|before| match before {
+            Ok(_) => ran.next().expect("one for each that is ready"),
+            Err(failure) => Err(failure),
+        });
+        outcomes.collect()
+    }
+
+    async fn complete(
+        &self,
+        outcome: Result<Outcome, Failure>,
+        source: Option<&Source>,
+    ) -> Result<Outcome, Failure> {
+        let mut outcome = outcome?;
+        for answer in [&mut outcome.answer, &mut outcome.instead].into_iter().flatten() {
+            if let Some(changed) = through(&self.after, answer, source).await? {
+                *answer = changed;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Infers several records in one run.
+    async fn run_many(&self, incoming: &[Incoming<'_>]) -> Vec<Result<Outcome, Failure>> {
         let mut samples = Vec::new();
         let counts: Vec<Result<usize, Reject>> = incoming
             .iter()
@@ -280,7 +380,7 @@ struct Hop<'a> {
 }
 
 /// Microseconds since the epoch.
-fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_micros() as u64)
 }
 

@@ -6,7 +6,8 @@
 //! a run happens where it is called for.
 //!
 //! An instance starts when a call finds all others busy, up to `scale.max`, and ends after [`IDLE_TIMEOUT`]
-//! without calls, down to `scale.min`.
+//! without calls, down to `scale.min`; or there are as many as [`Pool::scale_to`] has said, and one if a call finds
+//! none.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,8 +59,20 @@ struct State {
     running: usize,
     idle: usize,
     closed: bool,
+    /// As many as there are to be, if somebody has said.
+    wanted: Option<usize>,
+    work: Work,
     /// How long a sample takes in a run of few, in seconds; not known at first.
     sample_takes: Option<f64>,
+}
+
+/// What a pool has done since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// Samples that were run.
+    pub samples: u64,
+    /// How long running them took, on however many threads.
+    pub busy: Duration,
 }
 
 #[derive(Debug)]
@@ -101,13 +114,32 @@ impl Pool {
         self.shared.lock().running
     }
 
+    /// From now on this many instances, within the bounds of its scale. Those that are too many finish their run.
+    pub fn scale_to(&self, instances: usize) {
+        let scale = self.shared.scale;
+        let wanted = instances.clamp(scale.min, scale.max);
+        let mut state = self.shared.lock();
+        state.wanted = Some(wanted);
+        while state.running < wanted && !state.closed {
+            start_instance(&self.shared, &mut state);
+        }
+        drop(state);
+        self.shared.wake.notify_all();
+    }
+
+    /// What it has done.
+    pub fn work(&self) -> Work {
+        self.shared.lock().work
+    }
+
     fn queue(&self, call: Call) -> Result<(), Failure> {
         let mut state = self.shared.lock();
         if state.calls.len() >= QUEUE_BOUND {
             return Err(Failure::Overloaded { retry_after: RETRY_AFTER });
         }
         state.calls.push_back(call);
-        if state.idle == 0 && state.running < self.shared.scale.max {
+        let most = state.wanted.map_or(self.shared.scale.max, |wanted| wanted.max(1));
+        if state.idle == 0 && state.running < most {
             start_instance(&self.shared, &mut state);
         }
         drop(state);
@@ -148,11 +180,23 @@ impl Shared {
         Some(output.map_err(Failure::Failed))
     }
 
+    /// An instance ends; the last one takes all that is loaded with it.
+    fn ends(&self, state: &mut State) {
+        state.running -= 1;
+        if state.running == 0
+            && let Ok(mut guest) = self.guest.try_lock()
+        {
+            *guest = None;
+        }
+    }
+
     /// Takes note of how long a run took.
     fn took(&self, count: usize, took: Duration) {
+        let mut state = self.lock();
+        state.work.samples += count as u64;
+        state.work.busy += took;
         if count <= FEW {
             let newest = took.as_secs_f64() / count as f64;
-            let mut state = self.lock();
             state.sample_takes = Some(match state.sample_takes {
                 Some(known) => known + NEWEST * (newest - known),
                 None => newest,
@@ -164,18 +208,18 @@ impl Shared {
     fn next_batch(&self) -> Option<Vec<Call>> {
         let mut state = self.lock();
         while state.calls.is_empty() && !state.closed {
+            if state.wanted.is_some_and(|wanted| wanted < state.running) {
+                self.ends(&mut state);
+                return None;
+            }
             state.idle += 1;
             let (woken, timeout) =
                 self.wake.wait_timeout(state, IDLE_TIMEOUT).expect("no holder panics");
             state = woken;
             state.idle -= 1;
-            if timeout.timed_out() && state.calls.is_empty() && state.running > self.scale.min {
-                state.running -= 1;
-                if state.running == 0
-                    && let Ok(mut guest) = self.guest.try_lock()
-                {
-                    *guest = None;
-                }
+            let is_idle = timeout.timed_out() && state.calls.is_empty() && state.wanted.is_none();
+            if is_idle && state.running > self.scale.min {
+                self.ends(&mut state);
                 return None;
             }
         }

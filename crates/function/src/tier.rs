@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use kafka::{Consumer, KafkaError, Producer};
 use model::{Exit, SubModel};
+use pipeline::functions::{self, Callee};
 use pipeline::{ExitSettings, OnLoss, Pipeline, Servers, Tier, Topic};
 use wire::ExitCriterion;
 
 use crate::connector::{self, Connector, Target};
 use crate::funnel::Funnel;
-use crate::inference::{Destination, Inference, Settings};
+use crate::http::{BadUrl, Local};
+use crate::inference::{Destination, Inference, Replaceable, Settings};
+use crate::steps::Step;
 use crate::uplink::{Ends, Uplink};
 
 /// Clients of the brokers that a process talks to: one producer a broker.
@@ -63,6 +66,8 @@ pub fn topics<'p>(pipeline: &'p Pipeline, tier: &'p Tier) -> Vec<&'p Topic> {
 pub struct Composed {
     /// Takes its records through it.
     pub connector: Connector,
+    /// What its records are taken through, which may be replaced.
+    pub inference: Arc<Replaceable>,
     /// Where its features go, if the next tier's broker is not its own. To be kept while the connector runs.
     pub uplink: Option<Uplink>,
 }
@@ -126,15 +131,63 @@ pub enum ComposeError {
     /// A broker's client could not be made.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// A function before or after the inference can't be called.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
 }
 
-/// Composes a tier. Its instances start to load and its consumer joins the group, named as the input topic.
+/// Composes a tier. Its instances start to load and its consumer joins the group, named as the input topic. `local`
+/// gives the functions of this process by their names.
 pub fn compose(
     pipeline: &Pipeline,
     tier: &Tier,
     sub_model: SubModel,
     brokers: &mut Brokers,
+    local: &dyn Fn(&str) -> Arc<dyn Local>,
 ) -> Result<Composed, ComposeError> {
+    let next = pipeline.next_of(tier);
+    let dead_letters = brokers.funnel(&tier.dead_letter)?;
+    let uplink = match (next, &tier.uplink) {
+        (Some(next), Some(settings)) => {
+            let ends = Ends {
+                servers: brokers.servers(&next.input.servers).to_owned(),
+                topic: next.input.name.clone(),
+                own_servers: brokers.servers(&tier.input.servers).to_owned(),
+                own: brokers.producer(&tier.input.servers)?,
+            };
+            Some(Uplink::new(ends, settings.clone(), dead_letters.clone(), tier.retry))
+        }
+        _ => None,
+    };
+    let inference = inference(pipeline, tier, sub_model, brokers, local, uplink.as_ref())?;
+    let inference = Arc::new(Replaceable::new(inference));
+    let servers = brokers.servers(&tier.input.servers);
+    let input = &tier.input.name;
+    let consumer = Consumer::lingering(servers, input, &[input], tier.linger)?;
+    let target = Target::Inference(Arc::clone(&inference));
+    let settings =
+        connector::Settings { in_flight: tier.in_flight, order: tier.order, retry: tier.retry };
+    let connector = Connector::new(consumer, target, dead_letters, settings);
+    Ok(Composed { connector, inference, uplink })
+}
+
+/// The inference function of a tier: of one that is composed, or to replace it. Its instances start to load.
+pub fn inference(
+    pipeline: &Pipeline,
+    tier: &Tier,
+    sub_model: SubModel,
+    brokers: &mut Brokers,
+    local: &dyn Fn(&str) -> Arc<dyn Local>,
+    uplink: Option<&Uplink>,
+) -> Result<Inference, ComposeError> {
+    let steps = |steps: &[functions::Step]| {
+        let step = |step: &functions::Step| match &step.callee {
+            Callee::Function(name) => Ok(Step::local(name, local(name), step.timeout)),
+            Callee::Url(url) => Step::at(url, step.timeout),
+        };
+        steps.iter().map(step).collect::<Result<Vec<Step>, _>>()
+    };
+    let (before, after) = (steps(&tier.before)?, steps(&tier.after)?);
     let next = pipeline.next_of(tier);
     let (sub_model, exit) = match next {
         Some(_) => exit_of(&sub_model, &tier.exit).map(|(model, exit)| (model, Some(exit)))?,
@@ -150,33 +203,12 @@ pub fn compose(
         answer_here: tier.uplink.as_ref().is_some_and(|up| up.on_loss == OnLoss::AnswerHere),
     };
     let exit = Destination::Funnel(brokers.funnel(&tier.output)?);
-    let dead_letters = brokers.funnel(&tier.dead_letter)?;
-    let uplink = match (next, &tier.uplink) {
-        (Some(next), Some(settings)) => {
-            let ends = Ends {
-                servers: brokers.servers(&next.input.servers).to_owned(),
-                topic: next.input.name.clone(),
-                own_servers: brokers.servers(&tier.input.servers).to_owned(),
-                own: brokers.producer(&tier.input.servers)?,
-            };
-            Some(Uplink::new(ends, settings.clone(), dead_letters.clone(), tier.retry))
-        }
-        _ => None,
-    };
-    let forward = match (next, &uplink) {
+    let forward = match (next, uplink) {
         (_, Some(uplink)) => Some(Destination::Uplink(uplink.clone())),
         (Some(next), None) => Some(Destination::Funnel(brokers.funnel(&next.input)?)),
         (None, None) => None,
     };
-    let inference = Inference::new(sub_model, settings, Some(exit), forward);
-    let servers = brokers.servers(&tier.input.servers);
-    let input = &tier.input.name;
-    let consumer = Consumer::lingering(servers, input, &[input], tier.linger)?;
-    let target = Target::Inference(Arc::new(inference));
-    let settings =
-        connector::Settings { in_flight: tier.in_flight, order: tier.order, retry: tier.retry };
-    let connector = Connector::new(consumer, target, dead_letters, settings);
-    Ok(Composed { connector, uplink })
+    Ok(Inference::new(sub_model, settings, Some(exit), forward).with_steps(before, after))
 }
 
 #[cfg(test)]

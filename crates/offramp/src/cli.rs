@@ -7,8 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    bench, broker, buffer, check, dead_letter, demo, function, init, lag, model, tail, topic,
-    train, up,
+    bench, broker, buffer, check, dead_letter, demo, down, function, init, lag, logs, model, ps,
+    reload, scale, tail, top, topic, train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -37,6 +37,12 @@ pub(crate) enum Command {
     Init(init::Args),
     Check(check::Args),
     Up(up::Args),
+    Ps(ps::Args),
+    Top(top::Args),
+    Logs(logs::Args),
+    Scale(scale::Args),
+    Reload(reload::Args),
+    Down(down::Args),
     Function(function::Args),
     Broker(broker::Args),
     Topic(topic::Args),
@@ -64,6 +70,12 @@ impl Command {
             Self::Init(args) => init::run(&args),
             Self::Check(args) => on_runtime(check::run(args)),
             Self::Up(args) => on_runtime(up::run(args, started)),
+            Self::Ps(args) => ps::run(&args),
+            Self::Top(args) => on_runtime(top::run(args)),
+            Self::Logs(args) => logs::run(&args),
+            Self::Scale(args) => scale::run(&args),
+            Self::Reload(args) => reload::run(&args),
+            Self::Down(args) => down::run(&args),
             Self::Function(args) => on_runtime(function::run(args)),
             Self::Broker(args) => on_runtime(broker::run(args)),
             Self::Topic(args) => on_runtime(topic::run(args)),

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod logging;
 mod metrics;
+mod node;
 mod outcome;
 mod record_text;
 mod signals;

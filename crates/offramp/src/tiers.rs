@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
 use broker::{Broker, BrokerConfig};
 use function::counters::Counters;
+use function::http::Local;
+use function::inference::Replaceable;
 use function::tier::{Brokers, Composed, compose, topics};
 use function::uplink::Uplink;
 use function::{Connector, Stop};
 use kafka::KafkaError;
 use model::SubModel;
-use pipeline::{EmbeddedBroker, Pipeline, Servers};
+use pipeline::{EmbeddedBroker, Pipeline, Servers, Tier};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -29,6 +31,10 @@ pub(crate) struct Tiers {
     tasks: JoinSet<anyhow::Result<()>>,
     running: Vec<Running>,
     assigned: Vec<watch::Receiver<bool>>,
+    brokers: Brokers,
+    /// As they run.
+    pipeline: Pipeline,
+    selected: Vec<usize>,
 }
 
 /// What a running tier tells of itself.
@@ -40,6 +46,10 @@ pub(crate) struct Running {
     pub(crate) counters: Arc<Counters>,
     /// Its way up, if the next tier's broker is another one.
     pub(crate) uplink: Option<Uplink>,
+    /// What its records are taken through.
+    pub(crate) inference: Arc<Replaceable>,
+    /// The topic that it reads, with the group of the same name, and the broker of that.
+    pub(crate) input: (String, String),
 }
 
 /// Starts the embedded broker of a pipeline.
@@ -56,6 +66,11 @@ pub(crate) fn use_embedded(pipeline: &Pipeline, selected: &[usize]) -> bool {
     topics.any(|topic| topic.servers == Servers::Embedded)
 }
 
+/// For pipelines whose tiers call no functions of this process.
+pub(crate) fn no_functions(name: &str) -> Arc<dyn Local> {
+    unreachable!("there is no function `{name}`: a pipeline file names those of its own")
+}
+
 impl Tiers {
     /// Creates the topics of the selected tiers and starts their connectors.
     pub(crate) async fn start(
@@ -63,15 +78,23 @@ impl Tiers {
         selected: &[usize],
         sub_models: &[SubModel],
         embedded: String,
+        local: &dyn Fn(&str) -> Arc<dyn Local>,
         stop: &Stop,
     ) -> anyhow::Result<Self> {
-        let mut brokers = Brokers::new(embedded);
+        let brokers = Brokers::new(embedded);
         create_topics(pipeline, selected, &brokers).await?;
-        let mut this = Self { tasks: JoinSet::new(), running: Vec::new(), assigned: Vec::new() };
+        let mut this = Self {
+            tasks: JoinSet::new(),
+            running: Vec::new(),
+            assigned: Vec::new(),
+            brokers,
+            pipeline: pipeline.clone(),
+            selected: selected.to_vec(),
+        };
         for &at in selected {
             let tier = &pipeline.tiers[at];
-            let Composed { connector, uplink } =
-                compose(pipeline, tier, sub_models[at].clone(), &mut brokers)?;
+            let Composed { connector, inference, uplink } =
+                compose(pipeline, tier, sub_models[at].clone(), &mut this.brokers, local)?;
             tracing::info!(
                 tier = tier.name,
                 model = sub_models[at].version(),
@@ -85,6 +108,11 @@ impl Tiers {
                 tier: tier.name.clone(),
                 counters: connector.counters(),
                 uplink: uplink.clone(),
+                inference,
+                input: (
+                    this.brokers.servers(&tier.input.servers).to_owned(),
+                    tier.input.name.clone(),
+                ),
             });
             if let Some(uplink) = uplink {
                 this.spawn(&tier.name, uplink.keep(stop.clone()));
@@ -129,12 +157,87 @@ impl Tiers {
         &self.running
     }
 
-    /// Waits until every connector has stopped; ends at the first that fails.
-    pub(crate) async fn ended(mut self) -> anyhow::Result<()> {
+    /// Waits until every connector has stopped; ends at the first that fails. May be called again when it was dropped.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a connector panicked")??;
         }
         Ok(())
+    }
+
+    /// Takes what may change while records go through from a pipeline that was read again: each tier's sub-model,
+    /// exit, instances, encodings and steps. New instances run before they take the place of the old ones, which
+    /// finish what they have. Returns a line for each tier on what became of it.
+    ///
+    /// # Errors
+    ///
+    /// The tiers are other ones.
+    pub(crate) async fn reload(
+        &mut self,
+        pipeline: &Pipeline,
+        sub_models: &[SubModel],
+        local: &dyn Fn(&str) -> Arc<dyn Local>,
+    ) -> anyhow::Result<Vec<String>> {
+        let names = |pipeline: &Pipeline| -> Vec<String> {
+            pipeline.tiers.iter().map(|tier| tier.name.clone()).collect()
+        };
+        let (old, new) = (names(&self.pipeline), names(pipeline));
+        if old != new {
+            bail!(
+                "the tiers are {}, and were {}: that takes a restart",
+                new.join(", "),
+                old.join(", ")
+            );
+        }
+        let mut lines = Vec::new();
+        for (running, &at) in self.running.iter().zip(&self.selected) {
+            let (tier, old) = (&pipeline.tiers[at], &self.pipeline.tiers[at]);
+            let sub_model = &sub_models[at];
+            let name = &tier.name;
+            let merged = with_what_may_change_of(tier, old);
+            let rest = if merged == *tier {
+                ""
+            } else {
+                "; what else has changed in its table takes a restart"
+            };
+            let running_version = running.inference.current().sub_model().version().to_owned();
+            if merged == *old && running_version == sub_model.version() {
+                lines.push(format!("tier `{name}`: as it was{rest}"));
+                continue;
+            }
+            let inference = function::tier::inference(
+                pipeline,
+                tier,
+                sub_model.clone(),
+                &mut self.brokers,
+                local,
+                running.uplink.as_ref(),
+            )?;
+            let version = sub_model.version();
+            running.inference.replace(inference).await.map_err(|failure| {
+                anyhow!("tier `{name}` stays as it was, its new instance does not run: {failure}")
+            })?;
+            tracing::info!(tier = name, model = version, "tier reloaded");
+            lines.push(format!("tier `{name}`: runs {version}{rest}"));
+            self.pipeline.tiers[at] = merged;
+        }
+        Ok(lines)
+    }
+}
+
+/// A tier as it was, with what may change while records go through it as it is in the file.
+fn with_what_may_change_of(file: &Tier, was: &Tier) -> Tier {
+    Tier {
+        model: file.model.clone(),
+        exit: file.exit.clone(),
+        encoding: file.encoding,
+        shape: file.shape.clone(),
+        features: file.features,
+        max_batch: file.max_batch,
+        scale: file.scale,
+        before: file.before.clone(),
+        after: file.after.clone(),
+        ..was.clone()
     }
 }
 

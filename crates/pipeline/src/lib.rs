@@ -6,6 +6,7 @@
 //!
 //! Whether models exist, fit together and brokers answer is not decided here: that takes I/O.
 
+pub mod functions;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ pub struct Pipeline {
     pub broker: Option<EmbeddedBroker>,
     /// At least one tier; the last one always answers.
     pub tiers: Vec<Tier>,
+    /// The edge runtime, if the file has functions or a gateway.
+    pub runtime: Option<functions::Runtime>,
 }
 
 /// Where the embedded broker keeps its log and listens.
@@ -78,6 +81,10 @@ pub struct Tier {
     /// What happens while the next tier's broker is away; `None` where it is this tier's own, or where this
     /// tier is the last.
     pub uplink: Option<Uplink>,
+    /// Functions that a record goes through before its inference, in order.
+    pub before: Vec<functions::Step>,
+    /// Functions that an answer goes through before it is written, in order.
+    pub after: Vec<functions::Step>,
 }
 
 /// What replaces the exit that an artefact carries: what is set, and only that.

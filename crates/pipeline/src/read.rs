@@ -1,5 +1,6 @@
 //! From the text of a pipeline file to a [`Pipeline`].
 
+mod functions;
 mod uplink;
 
 use std::collections::HashMap;
@@ -40,20 +41,30 @@ fn read_root(root: Table<'_, '_>, base: &Path) -> Pipeline {
             format!("occurs {} times, expected at most {MAX_TIERS}", tables.len()),
         );
     }
+    let runtime = functions::runtime(&root, base);
+    let known = runtime.iter().flat_map(|runtime| &runtime.functions);
+    let known: Vec<String> = known.map(|function| function.name.clone()).collect();
     let mut taken = Taken::default();
     let next: Vec<Option<Next>> =
         tables.iter().skip(1).map(|table| Some(Next::of(table))).chain([None]).collect();
     let tiers: Vec<Tier> = tables
         .into_iter()
         .zip(next)
-        .map(|(table, next)| tier(table, next.as_ref(), &name, base, &mut taken))
+        .map(|(table, next)| {
+            tier(
+                table,
+                next.as_ref(),
+                &Around { pipeline: &name, base, functions: &known },
+                &mut taken,
+            )
+        })
         .collect();
     let embedded = tiers.iter().any(|tier| {
         [&tier.input, &tier.output].iter().any(|topic| topic.servers == Servers::Embedded)
     });
     let broker = broker(&root, embedded, base);
     root.finish();
-    Pipeline { name, broker, tiers }
+    Pipeline { name, broker, tiers, runtime }
 }
 
 fn pipeline_name(root: &Table<'_, '_>) -> String {
@@ -148,13 +159,21 @@ impl Next {
     }
 }
 
+/// What surrounds a tier in its file.
+struct Around<'a> {
+    pipeline: &'a str,
+    base: &'a Path,
+    /// Names of the functions.
+    functions: &'a [String],
+}
+
 fn tier(
     mut table: Table<'_, '_>,
     next: Option<&Next>,
-    pipeline: &str,
-    base: &Path,
+    around: &Around<'_>,
     taken: &mut Taken,
 ) -> Tier {
+    let &Around { pipeline, base, functions } = around;
     let name = name_of(&table, "name");
     match &name {
         Some(name) => table.rename(format!("tier `{name}`")),
@@ -216,6 +235,8 @@ fn tier(
         retry: retry(&table),
         order: table.parsed("order", "\"key\", \"partition\" or \"none\"").unwrap_or_default(),
         uplink,
+        before: functions::steps(&table, "before", functions),
+        after: functions::steps(&table, "after", functions),
         name,
     };
     taken.note(&table, &read);

@@ -278,3 +278,117 @@ fn keys_of_an_uplink_that_have_no_effect_are_problems() {
          line 20: tier `cloud`: `buffer` is set, but the last tier forwards nothing: remove it"
     );
 }
+
+#[test]
+fn functions_and_the_gateway_to_them_are_read() {
+    let pipeline = parse(
+        r#"
+        [pipeline]
+        name = "mnist"
+        [gateway]
+        listen = "0.0.0.0:8081"
+        user = "admin"
+        password_file = "password"
+        [runtime]
+        dir = "state"
+        programs = "bin"
+        [[function]]
+        name = "decode"
+        command = ["./decode", "--fast"]
+        env = { COLOUR = "grey" }
+        secrets = ["key"]
+        topics = ["raw"]
+        scale = { min = 0, max = 3, zero_after_s = 60 }
+        concurrency = 4
+        timeout_ms = 500
+        memory_mib = 64
+        cpu_millis = 250
+        health_path = "/live"
+        [[function]]
+        name = "classify"
+        image = "offramp/inference"
+        [[tier]]
+        name = "edge"
+        model = "edge.onnx"
+        before = [{ function = "decode", timeout_ms = 200 }, { url = "http://crop:8080/" }]
+        after = [{ function = "classify" }]
+        "#,
+    );
+    let runtime = pipeline.runtime.unwrap();
+    let auth = functions::Auth { user: "admin".into(), password_file: "base/password".into() };
+    let listen = "0.0.0.0:8081".parse().unwrap();
+    assert_eq!(runtime.gateway, Some(functions::Gateway { listen, auth: Some(auth) }));
+    assert_eq!(
+        (runtime.dir.to_str(), runtime.programs.to_str()),
+        (Some("base/state"), Some("base/bin"))
+    );
+    let decode = functions::Function {
+        name: "decode".into(),
+        image: String::new(),
+        command: vec!["base/./decode".into(), "--fast".into()],
+        env: BTreeMap::from([("COLOUR".to_owned(), "grey".to_owned())]),
+        secrets: vec!["key".into()],
+        topics: vec!["raw".into()],
+        min_scale: Some(0),
+        max_scale: Some(3),
+        zero_after: Some(Duration::from_secs(60)),
+        concurrency: Some(4),
+        timeout: Some(Duration::from_millis(500)),
+        memory_mib: Some(64),
+        cpu_millis: Some(250),
+        health_path: Some("/live".into()),
+    };
+    assert_eq!(runtime.functions[0], decode);
+    assert_eq!(runtime.functions[1].image, "offramp/inference");
+    let step = |callee, ms| functions::Step { callee, timeout: Duration::from_millis(ms) };
+    let edge = &pipeline.tiers[0];
+    assert_eq!(
+        edge.before,
+        [
+            step(functions::Callee::Function("decode".into()), 200),
+            step(functions::Callee::Url("http://crop:8080/".into()), 10_000),
+        ]
+    );
+    assert_eq!(edge.after, [step(functions::Callee::Function("classify".into()), 10_000)]);
+}
+
+#[test]
+fn every_problem_with_functions_is_named() {
+    let text = r#"
+        [pipeline]
+        name = "mnist"
+        [gateway]
+        user = "admin"
+        [[function]]
+        name = "a b"
+        command = ["./x y"]
+        [[function]]
+        name = "two"
+        command = ["./x"]
+        image = "offramp/funnel"
+        scale = { min = 5, max = 2 }
+        env = { A = 1 }
+        [[function]]
+        name = "two"
+        [[tier]]
+        name = "edge"
+        model = "edge.onnx"
+        before = [{ function = "none" }, { url = "ftp://x" }, {}]
+    "#;
+    let problems = problems(text);
+    for expected in [
+        "[gateway]: `password_file` is missing, expected the path of a file, since there is a `user`",
+        "function `a b`: `name` is \"a b\", expected a name of letters, digits, `-` and `_`, at most 63 long",
+        "function `a b`: `command` has a part with spaces in it, expected a program and its arguments",
+        "function `two`: `image` is set, and so is `command`: remove one of them",
+        "function `two`, scale: `min` is 5, expected at most `max`, 2",
+        "function `two`: `env`: `A` is 1, expected a text",
+        "function `two`: `name` is the name of another function too, expected one of its own",
+        "function `two`: `command` is missing, expected a program and its arguments",
+        "tier `edge`, before 1: `function` is \"none\", expected the name of a [[function]]",
+        "tier `edge`, before 2: `url` is \"ftp://x\", expected http://host:port/path",
+        "tier `edge`, before 3: `function` is missing, expected the name of a [[function]], or a `url`",
+    ] {
+        assert!(problems.contains(expected), "{expected}\nis not in\n{problems}");
+    }
+}

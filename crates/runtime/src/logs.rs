@@ -78,6 +78,13 @@ impl Logs {
         self.lines().iter().filter(|line| number < line.number).cloned().collect()
     }
 
+    /// The last line that an instance has written, if it is kept.
+    pub fn last_of(&self, instance: &str) -> Option<String> {
+        let lines = self.lines();
+        let mut last = lines.iter().rev().filter(|line| &*line.instance == instance);
+        last.next().map(|line| line.text.clone())
+    }
+
     /// Changes with each line, to its number. Closed when the function is gone.
     pub fn newest(&self) -> watch::Receiver<u64> {
         self.shared.newest.subscribe()

@@ -17,7 +17,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use autoscale::ServiceTimes;
 use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -52,6 +54,8 @@ struct Shared {
     logs: Logs,
     places: Mutex<Places>,
     changed: watch::Sender<()>,
+    /// Where places are kept: a call may come from another runtime, which ends earlier.
+    home: Handle,
 }
 
 /// Why a call was not answered by the function.
@@ -124,8 +128,8 @@ pub struct PoolStatus {
     pub broken_instances: u64,
     /// Why the last of them.
     pub last_failure: Option<String>,
-    /// Time that instances spent on calls that they answered, in seconds.
-    pub busy_seconds: f64,
+    /// What instances spent on calls that they answered.
+    pub served: ServiceTimes,
     /// How long a call takes, in seconds, newer ones counting more; not known at first.
     pub call_seconds: Option<f64>,
     /// How long an instance takes to start, in seconds, newer ones counting more; not known at first.
@@ -174,6 +178,7 @@ impl Pool {
                 logs,
                 places: Mutex::default(),
                 changed: watch::Sender::new(()),
+                home: Handle::current(),
             }),
         };
         this.scale_to(this.shared.spec.scaling.min);
@@ -343,7 +348,7 @@ impl Shared {
 
     fn scale(self: &Arc<Self>, places: &mut Places, wanted: u32) {
         for (place, retire) in places.scale(wanted) {
-            tokio::spawn(keeper::keep(Arc::clone(self), place, retire));
+            self.home.spawn(keeper::keep(Arc::clone(self), place, retire));
         }
         self.changed.send_replace(());
     }

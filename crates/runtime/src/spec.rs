@@ -9,6 +9,10 @@ pub use retry::Retry;
 
 use crate::deployment::Deployment;
 
+/// Labels that say how a function scales start with this.
+pub const SCALE_LABELS: &str = "com.openfaas.scale";
+/// The annotation that says where a function's health is asked for.
+pub const HEALTH_ANNOTATION: &str = "com.openfaas.health.http.path";
 /// Longest name of a function; a cgroup's and a log line's are made of it.
 const MAX_NAME: usize = 63;
 /// Longest name of a secret, as Kubernetes has it.
@@ -70,9 +74,12 @@ pub struct Scaling {
     pub zero_after: Option<Duration>,
     /// What an instance is to bear, if the function says so; else it follows from how long calls take.
     pub target: Option<Target>,
+    /// Calls that an instance is taken to work on at once: as many as it may have, if the function says so, else one,
+    /// since a call that waits for a processor takes no less of it.
+    pub concurrency: u32,
 }
 
-/// What an instance is to bear.
+/// What an instance is to bear: a function's label, with the share of it at which there is to be another instance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     /// Calls a second.
@@ -110,10 +117,12 @@ impl Spec {
             }
         }
         let mut labels = Labels { of: &deployment.labels, kind: "label", problems: &mut problems };
-        let scaling = labels.scaling();
+        let mut scaling = labels.scaling();
         let mut env =
             Labels { of: &deployment.env_vars, kind: "environment", problems: &mut problems };
-        let concurrency = env.number("max_inflight", 1..=100_000).unwrap_or(DEFAULT_CONCURRENCY);
+        let concurrency = env.number("max_inflight", 1..=100_000);
+        scaling.concurrency = concurrency.unwrap_or(1);
+        let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY);
         let timeout = env.duration("exec_timeout").unwrap_or(DEFAULT_TIMEOUT);
         let mut annotations =
             Labels { of: &deployment.annotations, kind: "annotation", problems: &mut problems };
@@ -142,7 +151,7 @@ impl Spec {
             cpu_millis,
             health_path: deployment
                 .annotations
-                .get("com.openfaas.health.http.path")
+                .get(HEALTH_ANNOTATION)
                 .cloned()
                 .unwrap_or_else(|| "/_/health".to_owned()),
             retry,
@@ -209,7 +218,7 @@ impl Labels<'_> {
                 _ => Target::Rate(target),
             }
         });
-        Scaling { min, max, zero_after, target }
+        Scaling { min, max, zero_after, target, concurrency: 1 }
     }
 
     fn number(&mut self, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
@@ -343,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_filled_in() {
         let spec = Spec::of(&deployment(&[], &[])).unwrap();
-        let scaling = Scaling { min: 1, max: 5, zero_after: None, target: None };
+        let scaling = Scaling { min: 1, max: 5, zero_after: None, target: None, concurrency: 1 };
         assert_eq!((spec.scaling, spec.concurrency), (scaling, 100));
         assert_eq!((spec.timeout, spec.memory_bytes), (Duration::from_secs(60), None));
     }
@@ -365,6 +374,7 @@ mod tests {
             max: 8,
             zero_after: Some(Duration::from_secs(150)),
             target: Some(Target::InFlight(5.0)),
+            concurrency: 4,
         };
         assert_eq!((spec.scaling, spec.concurrency), (expected, 4));
     }

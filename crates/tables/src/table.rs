@@ -187,6 +187,27 @@ impl<'f, 't> Table<'f, 't> {
         shares
     }
 
+    /// A table of texts by names of the user's; empty where it is absent.
+    pub fn text_by_name(&self, key: &'static str, expected: &str) -> BTreeMap<String, String> {
+        let Some(value) = self.get(key) else { return BTreeMap::new() };
+        let Some(entries) = value.get_ref().as_table() else {
+            self.wrong_type(key, value.get_ref(), expected);
+            return BTreeMap::new();
+        };
+        let mut texts = BTreeMap::new();
+        for (name, value) in entries {
+            let name: &str = name.get_ref();
+            if let Some(text) = value.get_ref().as_str() {
+                texts.insert(name.to_owned(), text.to_owned());
+            } else {
+                let (called, found) = (self.called(key), shown(value.get_ref()));
+                let text = format!("{called}: `{name}` is {found}, expected a text");
+                self.problems.borrow_mut().add(value.span().start, text);
+            }
+        }
+        texts
+    }
+
     /// A list of texts, none of them empty.
     pub fn texts(&self, key: &'static str, expected: &str) -> Option<Vec<&'f str>> {
         let value = self.get(key)?.get_ref();

@@ -5,17 +5,32 @@ const LEAST_STEPS: f64 = 3.5;
 /// The share of the data's range that is left free at each end where the range is not given.
 const MARGIN: f64 = 0.06;
 
-/// One axis of a panel, linear.
+/// One axis of a panel.
 #[derive(Debug, Clone)]
 pub struct Axis {
     pub(super) label: String,
     range: Option<(f64, f64)>,
+    scale: Scale,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    Linear,
+    Logarithmic,
 }
 
 impl Axis {
-    /// An axis whose label names the quantity and, in parentheses, its unit. Its range is that of the data.
+    /// An axis whose label names the quantity and, in parentheses, its unit. It is linear, and its range is that of the
+    /// data.
     pub fn new(label: impl Into<String>) -> Self {
-        Self { label: label.into(), range: None }
+        Self { label: label.into(), range: None, scale: Scale::Linear }
+    }
+
+    /// An axis on which each factor has the same length, with ticks at powers of ten. Only what is above zero has a
+    /// place; for values that differ by orders of magnitude.
+    pub fn logarithmic(label: impl Into<String>, from: f64, to: f64) -> Self {
+        let range = Some((from, to));
+        Self { label: label.into(), range, scale: Scale::Logarithmic }
     }
 
     /// Sets where the axis begins and ends.
@@ -44,7 +59,39 @@ impl Axis {
     }
 }
 
-/// The ticks of a range and their labels: multiples of 1, 2 or 5 times a power of ten, all with as many decimals.
+impl Axis {
+    /// Where a value is between the ends of a range: 0 to 1. Not finite where it has no place.
+    pub(super) fn share(&self, value: f64, (from, to): (f64, f64)) -> f64 {
+        match self.scale {
+            Scale::Linear => (value - from) / (to - from),
+            Scale::Logarithmic => (value / from).ln() / (to / from).ln(),
+        }
+    }
+
+    /// The ticks of a range and their labels.
+    pub(super) fn ticks(&self, range: (f64, f64)) -> Vec<(f64, String)> {
+        match self.scale {
+            Scale::Linear => ticks(range),
+            Scale::Logarithmic => powers(range),
+        }
+    }
+}
+
+/// The powers of ten of a range.
+fn powers((from, to): (f64, f64)) -> Vec<(f64, String)> {
+    if !(from > 0.0 && to.is_finite()) {
+        return Vec::new();
+    }
+    // A little more than the range, so that rounding keeps the ticks at its ends.
+    let (first, last) = ((from.log10() - 1e-9).ceil() as i32, (to.log10() + 1e-9).floor() as i32);
+    let tick = |power: i32| {
+        let (value, decimals) = (10f64.powi(power), (-power).max(0) as usize);
+        (value, format!("{value:.decimals$}"))
+    };
+    (first..=last).map(tick).collect()
+}
+
+/// The ticks of a linear range and their labels: multiples of 1, 2 or 5 times a power of ten, all with as many decimals.
 pub(super) fn ticks((from, to): (f64, f64)) -> Vec<(f64, String)> {
     let most = (to - from) / LEAST_STEPS;
     if !most.is_finite() || most <= 0.0 {
@@ -81,6 +128,19 @@ mod tests {
         assert_eq!(labels(-0.2, 0.3), ["-0.2", "-0.1", "0.0", "0.1", "0.2", "0.3"]);
         assert_eq!(labels(0.0, 1_200_000.0).len(), 7);
         assert!(labels(1.0, 1.0).is_empty() && labels(f64::NAN, 1.0).is_empty());
+    }
+
+    #[test]
+    fn a_factor_has_the_same_length_everywhere_on_a_logarithmic_axis() {
+        let axis = Axis::logarithmic("", 0.1, 1000.0);
+        let range = axis.range(std::iter::empty());
+        let labels: Vec<String> = axis.ticks(range).into_iter().map(|(_, label)| label).collect();
+        assert_eq!(labels, ["0.1", "1", "10", "100", "1000"]);
+        for (value, share) in [(0.1, 0.0), (1.0, 0.25), (1000.0, 1.0)] {
+            assert!((axis.share(value, range) - share).abs() < 1e-9);
+        }
+        assert!(!axis.share(0.0, range).is_finite() && !axis.share(-1.0, range).is_finite());
+        assert!(powers((0.0, 10.0)).is_empty());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Where everything of a figure goes. Sizes are in points.
 
-use super::axis::ticks;
 use super::canvas::{Anchor, Canvas, Colour, Stroke, TextStyle};
 use super::{Figure, Mark, Panel, Series, font};
 
@@ -8,6 +7,8 @@ use super::{Figure, Mark, Panel, Series, font};
 const WIDTH_ALONE: f64 = 400.0;
 const WIDTH_BESIDE: f64 = 230.0;
 const HEIGHT: f64 = 230.0;
+/// Panels in rows are lower.
+const HEIGHT_IN_ROWS: f64 = 130.0;
 const MARGIN: f64 = 14.0;
 /// Between two panels, beside the labels of the right one.
 const GAP: f64 = 24.0;
@@ -35,6 +36,8 @@ struct Placed<'f> {
     panel: &'f Panel,
     x: (f64, f64),
     y: (f64, f64),
+    /// Width of the widest label beside the panels of its column.
+    beside: f64,
     /// Upper left and lower right corner of the data's area.
     min: (f64, f64),
     max: (f64, f64),
@@ -80,17 +83,17 @@ pub(super) fn figure(figure: &Figure, canvas: &mut impl Canvas) {
 }
 
 fn place(figure: &Figure) -> (Vec<Placed<'_>>, f64) {
-    let width = if figure.panels.len() > 1 { WIDTH_BESIDE } else { WIDTH_ALONE };
-    let mut placed = Vec::new();
+    let columns = figure.columns.min(figure.panels.len());
+    let width = if columns > 1 { WIDTH_BESIDE } else { WIDTH_ALONE };
+    let mut placed: Vec<Placed<'_>> = figure.panels.iter().map(Placed::new).collect();
     let mut left = MARGIN;
-    for panel in &figure.panels {
-        let extents: Vec<_> = panel.series.iter().flat_map(Series::extent).collect();
-        let x = panel.x.range(extents.iter().filter_map(|(x, _)| *x));
-        let y = panel.y.range(extents.iter().map(|(_, y)| *y));
-        let widths = ticks(y).into_iter().map(|(_, label)| font::width(&label, TICK, false));
-        let labels = widths.fold(0.0, f64::max);
-        left += LABEL * LEADING + labels + 2.0 * TICK_LENGTH;
-        placed.push(Placed { panel, x, y, min: (left, 0.0), max: (left + width, 0.0) });
+    for column in 0..columns {
+        let labels = placed.iter().skip(column).step_by(columns).map(|panel| panel.beside);
+        let beside = labels.fold(0.0, f64::max);
+        left += LABEL * LEADING + beside + 2.0 * TICK_LENGTH;
+        for panel in placed.iter_mut().skip(column).step_by(columns) {
+            (panel.beside, panel.min.0, panel.max.0) = (beside, left, left + width);
+        }
         left += width + GAP;
     }
     let heading = font::width(&figure.title, TITLE, true) + 2.0 * MARGIN;
@@ -98,12 +101,17 @@ fn place(figure: &Figure) -> (Vec<Placed<'_>>, f64) {
     let right = (left - GAP + 2.0 * MARGIN).max(heading);
     let rows = legend(figure, right).last().map_or(0, |entry| entry.row + 1);
     let title = if figure.title.is_empty() { 0.0 } else { TITLE * LEADING };
-    let has_titles = figure.panels.iter().any(|panel| !panel.title.is_empty());
-    let titles = if has_titles { LABEL * LEADING } else { 0.0 };
-    let top = MARGIN + title + rows as f64 * LABEL * LEADING + titles + TICK;
-    for panel in &mut placed {
-        panel.min.1 = top;
-        panel.max.1 = top + HEIGHT;
+    let mut top = MARGIN + title + rows as f64 * LABEL * LEADING;
+    let height = if placed.len() > columns { HEIGHT_IN_ROWS } else { HEIGHT };
+    for row in placed.chunks_mut(columns.max(1)) {
+        let has_titles = row.iter().any(|placed| !placed.panel.title.is_empty());
+        top += TICK + if has_titles { LABEL * LEADING } else { 0.0 };
+        for panel in &mut *row {
+            (panel.min.1, panel.max.1) = (top, top + height);
+        }
+        let has_labels = row.iter().any(|placed| !placed.panel.x.label.is_empty());
+        let below = TICK_LENGTH + TICK * LEADING;
+        top += height + below + if has_labels { LABEL * LEADING } else { 0.0 };
     }
     (placed, right)
 }
@@ -152,12 +160,20 @@ fn key(entry: &Entry<'_>, baseline: f64, canvas: &mut impl Canvas) {
     }
 }
 
-impl Placed<'_> {
+impl<'f> Placed<'f> {
+    fn new(panel: &'f Panel) -> Self {
+        let extents: Vec<_> = panel.series.iter().flat_map(Series::extent).collect();
+        let x = panel.x.range(extents.iter().filter_map(|(x, _)| *x));
+        let y = panel.y.range(extents.iter().map(|(_, y)| *y));
+        let ticks = panel.y.ticks(y).into_iter();
+        let beside = ticks.map(|(_, label)| font::width(&label, TICK, false)).fold(0.0, f64::max);
+        Self { panel, x, y, beside, min: (0.0, 0.0), max: (0.0, 0.0) }
+    }
+
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let share = |value: f64, (from, to): (f64, f64)| (value - from) / (to - from);
         (
-            self.min.0 + share(x, self.x) * (self.max.0 - self.min.0),
-            self.max.1 - share(y, self.y) * (self.max.1 - self.min.1),
+            self.min.0 + self.panel.x.share(x, self.x) * (self.max.0 - self.min.0),
+            self.max.1 - self.panel.y.share(y, self.y) * (self.max.1 - self.min.1),
         )
     }
 
@@ -170,19 +186,17 @@ impl Placed<'_> {
     /// Grid, ticks and labels.
     fn axes(&self, canvas: &mut impl Canvas) {
         let (grid, tick) = (stroke(Colour::Light, 0.75, false), stroke(Colour::Black, 0.75, false));
-        for (value, label) in ticks(self.x) {
-            let (x, bottom) = (self.at(value, 0.0).0, self.max.1);
+        for (value, label) in self.panel.x.ticks(self.x) {
+            let (x, bottom) = (self.at(value, self.y.0).0, self.max.1);
             canvas.line(&[(x, self.min.1), (x, bottom)], grid);
             canvas.line(&[(x, bottom), (x, bottom + TICK_LENGTH)], tick);
             let at = (x, bottom + TICK_LENGTH + TICK * 1.15);
             canvas.text(at, &label, style(TICK, Anchor::Middle, false));
         }
-        let mut widest: f64 = 0.0;
-        for (value, label) in ticks(self.y) {
-            let (left, y) = (self.min.0, self.at(0.0, value).1);
+        for (value, label) in self.panel.y.ticks(self.y) {
+            let (left, y) = (self.min.0, self.at(self.x.0, value).1);
             canvas.line(&[(left, y), (self.max.0, y)], grid);
             canvas.line(&[(left - TICK_LENGTH, y), (left, y)], tick);
-            widest = widest.max(font::width(&label, TICK, false));
             // A figure's digits are 0.73 of its size high.
             let at = (left - 2.0 * TICK_LENGTH, y + TICK * 0.36);
             canvas.text(at, &label, style(TICK, Anchor::End, false));
@@ -190,7 +204,7 @@ impl Placed<'_> {
         let middle = (f64::midpoint(self.min.0, self.max.0), f64::midpoint(self.min.1, self.max.1));
         let below = self.max.1 + TICK_LENGTH + TICK * LEADING + LABEL * 1.15;
         canvas.text((middle.0, below), &self.panel.x.label, style(LABEL, Anchor::Middle, false));
-        let beside = self.min.0 - 2.0 * TICK_LENGTH - widest - LABEL * 0.5;
+        let beside = self.min.0 - 2.0 * TICK_LENGTH - self.beside - LABEL * 0.5;
         let upright = TextStyle { upright: true, ..style(LABEL, Anchor::Middle, false) };
         canvas.text((beside, middle.1), &self.panel.y.label, upright);
         if !self.panel.title.is_empty() {

@@ -1,6 +1,6 @@
 //! Figures of measurements, as SVG and PNG.
 //!
-//! A [`Figure`] is a title and panels beside each other; a [`Panel`] has two [`Axis`]es and [`Series`], which are drawn
+//! A [`Figure`] is a title and panels beside each other, in rows if there are many; a [`Panel`] has two [`Axis`]es and [`Series`], which are drawn
 //! in their order. Ticks are at round numbers, the legend stands above the panels and never over data, and both formats
 //! are drawn by the same code on a [`Canvas`](canvas::Canvas): SVG with text as text, PNG at twice the size in points.
 //! Fonts are in the program, so that a figure is the same on every machine, byte for byte.
@@ -27,6 +27,8 @@ pub use self::canvas::Colour;
 pub struct Figure {
     title: String,
     panels: Vec<Panel>,
+    /// Panels in a row.
+    columns: usize,
 }
 
 /// One pair of axes with what is drawn between them.
@@ -80,7 +82,15 @@ pub enum FigureError {
 impl Figure {
     /// A figure with panels from left to right.
     pub fn new(title: impl Into<String>, panels: Vec<Panel>) -> Self {
-        Self { title: title.into(), panels }
+        let columns = panels.len().max(1);
+        Self { title: title.into(), panels, columns }
+    }
+
+    /// Has so many panels in a row, which stand above each other in columns.
+    #[must_use]
+    pub fn in_rows_of(mut self, columns: usize) -> Self {
+        self.columns = columns.max(1);
+        self
     }
 
     /// Writes the figure to a file, as its extension says.
@@ -192,6 +202,14 @@ mod tests {
         let empty = Panel::new(Axis::new("x"), Axis::new("y"));
         assert!(Figure::new("", vec![empty]).svg().contains("<svg"));
         assert!(Figure::new("", Vec::new()).svg().contains("<svg"));
+    }
+
+    #[test]
+    fn panels_in_rows_make_a_figure_narrower_and_higher() {
+        let size = |columns| draw::size(&figure().in_rows_of(columns));
+        let (beside, above) = (size(2), size(1));
+        assert!(above.0 < beside.0 && above.1 > beside.1, "{beside:?} {above:?}");
+        assert_eq!(figure().in_rows_of(1).svg().matches(">rule<").count(), 1);
     }
 
     /// A legend's entry for each name, however many panels have it.

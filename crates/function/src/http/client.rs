@@ -1,32 +1,25 @@
-//! Calls a function over HTTP/1.1 with kept-alive connections, or over HTTP/2 without TLS.
+//! Calls a function with records: over HTTP, or in this process as if it were.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
-use hyper::{Request, Response, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Request, Response};
 use wire::{Record, Reject, RejectCode, Source, body};
 
 use crate::failure::{Failure, Fate};
-use crate::http::{Done, MAX_BODY_BYTES, MAX_LIST, MAX_RECORDS, failure};
+use crate::http::callee::{BadUrl, Callee, Local};
+use crate::http::{Done, MAX_BODY_BYTES, MAX_LIST, MAX_RECORDS};
 
 /// The gateways' default for a synchronous call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// A host that is off the network answers nothing at all.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of an error's body is quoted.
-const QUOTED_BYTES: usize = 300;
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A list of bodies larger than this goes as several. Each must fit the function's bound on a call's body.
 const MAX_LIST_BYTES: usize = MAX_BODY_BYTES / 4;
 
-/// A function behind a URL. Clones share its connections.
+/// A function that takes records in the paper's bodies. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct HttpFunction {
     shared: Arc<Shared>,
@@ -34,44 +27,25 @@ pub struct HttpFunction {
 
 #[derive(Debug)]
 struct Shared {
-    client: Client<HttpConnector, Full<Bytes>>,
-    uri: Uri,
+    callee: Callee,
     /// Records that it takes in one call, as it has said last.
     max_records: AtomicUsize,
-}
-
-/// A URL that can't be called.
-#[derive(Debug, thiserror::Error)]
-#[error("`{url}` is not a function's URL: {reason}; expected one as http://127.0.0.1:8080/")]
-pub struct BadUrl {
-    url: String,
-    reason: String,
 }
 
 impl HttpFunction {
     /// A function behind `url`: `http://` for HTTP/1.1, `h2c://` for HTTP/2 without TLS, which many calls at
     /// once share one connection of (TLS is a proxy's work).
     pub fn new(url: &str) -> Result<Self, BadUrl> {
-        let bad = |reason: String| BadUrl { url: url.to_owned(), reason };
-        let (is_h2c, http) = match url.strip_prefix("h2c://") {
-            Some(rest) => (true, format!("http://{rest}")),
-            None => (false, url.to_owned()),
-        };
-        let uri: Uri = http.parse().map_err(|error| bad(format!("{error}")))?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none() {
-            return Err(bad(
-                "the scheme is neither http nor h2c, or the host is missing".to_owned()
-            ));
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(CALL_TIMEOUT)
-            .http2_only(is_h2c)
-            .build(connector);
-        Ok(Self { shared: Arc::new(Shared { client, uri, max_records: AtomicUsize::new(1) }) })
+        Ok(Self::of(Callee::at(url)?))
+    }
+
+    /// A function of this process, called `name` in messages: letters, digits, `-` and `_`.
+    pub fn local(name: &str, local: Arc<dyn Local>) -> Self {
+        Self::of(Callee::local(name, local))
+    }
+
+    fn of(callee: Callee) -> Self {
+        Self { shared: Arc::new(Shared { callee, max_records: AtomicUsize::new(1) }) }
     }
 
     /// Records that the function takes in one call, as far as it has said: one until it has.
@@ -155,32 +129,12 @@ impl HttpFunction {
                 format!("the body has {} bytes, expected at most {MAX_BODY_BYTES}", body.len());
             return Err(Reject::new(RejectCode::TooLarge, reason).into());
         }
-        let request = Request::post(&self.shared.uri)
+        let callee = &self.shared.callee;
+        let request = Request::post(callee.uri())
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
+            .body(body)
             .expect("the parts of the request are valid");
-        let answered = tokio::time::timeout(CALL_TIMEOUT, async {
-            let response = self.shared.client.request(request).await.map_err(|error| {
-                let reason = format!("{}: {}", self.shared.uri, chain(&error));
-                if error.is_connect() {
-                    Failure::Unavailable(reason)
-                } else {
-                    Failure::Failed(reason)
-                }
-            })?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| {
-                Failure::Failed(format!("{}: the answer broke off: {error}", self.shared.uri))
-            })?;
-            Ok::<_, Failure>(Response::from_parts(head, body.to_bytes()))
-        });
-        let response = answered.await.map_err(|_| {
-            Failure::Failed(format!(
-                "{}: no answer within {} s",
-                self.shared.uri,
-                CALL_TIMEOUT.as_secs()
-            ))
-        })??;
+        let response = callee.answer(request, CALL_TIMEOUT).await?;
         let says = response.headers().get(MAX_RECORDS).and_then(|value| value.to_str().ok());
         let max_records = says.and_then(|value| value.parse().ok()).unwrap_or(1);
         self.shared.max_records.store(max_records.clamp(1, MAX_LIST), Ordering::Relaxed);
@@ -193,28 +147,9 @@ impl HttpFunction {
             let done = serde_json::from_slice::<Done<'_>>(body).ok();
             return Ok(done.and_then(|done| done.fate).unwrap_or(Fate::Answered));
         }
-        let text = String::from_utf8_lossy(&body[..body.len().min(QUOTED_BYTES)]);
-        let quoted = format!("{} answered {status}: {}", self.shared.uri, text.trim());
-        let said = failure(status, Reject::new(RejectCode::Refused, quoted), retry_after(response));
-        Err(match said {
+        Err(match self.shared.callee.failure(response) {
             Failure::Reject(refused) => serde_json::from_slice(body).unwrap_or(refused).into(),
             said => said,
         })
     }
-}
-
-fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
-    let seconds =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    seconds.map(Duration::from_secs)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

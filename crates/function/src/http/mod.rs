@@ -15,6 +15,7 @@
 //! a list of bodies as well, carries the records out in their order, and answers 200 with a list of what became
 //! of each, with the statuses above as `statusCode`.
 
+mod callee;
 pub mod client;
 pub mod server;
 
@@ -28,6 +29,9 @@ use wire::{Reject, RejectCode};
 
 use crate::connector::Called;
 use crate::failure::{Failure, Fate};
+
+pub(crate) use callee::Callee;
+pub use callee::{BadUrl, Local};
 
 /// Largest body of a call, in bytes: base64 and JSON around the largest record that brokers take by default.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;

@@ -196,45 +196,56 @@ async fn serve_connection(stream: TcpStream, function: Function, mut stop: Stop)
     }
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Bytes>;
 
 async fn respond(
     function: Function,
     draining: bool,
     request: Request<IncomingBody>,
-) -> Result<Answer, Infallible> {
-    Ok(match (request.method(), request.uri().path()) {
-        (&Method::GET, "/_/health" | "/_/ready") if draining => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "draining")
-        }
-        (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
-        (&Method::POST, _) if matches!(function, Function::Probes) => {
-            text(StatusCode::NOT_FOUND, "a connector takes no calls")
-        }
-        (&Method::POST, _) => match read_body(request).await {
-            Ok(body) => {
-                let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-                let called = if is_list {
-                    call_many(&function, &body).await
-                } else {
-                    call(&function, &body).await
-                };
-                let mut answer = called.unwrap_or_else(|failure| refuse(&failure));
-                answer.headers_mut().insert(MAX_RECORDS, function.max_records().into());
-                answer
-            }
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_probe = matches!(request.uri().path(), "/_/health" | "/_/ready");
+    let answer = if draining && is_probe && request.method() == Method::GET {
+        text(StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else {
+        let (head, body) = request.into_parts();
+        let body =
+            if head.method == Method::POST { read_body(body).await } else { Ok(Bytes::new()) };
+        match body {
+            Ok(body) => function.answer(&Request::from_parts(head, body)).await,
             Err(answer) => answer,
-        },
-        _ => {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "a function is called with POST");
-            answer.headers_mut().insert(ALLOW, "POST".parse().expect("a legal header"));
-            answer
         }
-    })
+    };
+    Ok(answer.map(Full::new))
 }
 
-async fn read_body(request: Request<IncomingBody>) -> Result<Bytes, Answer> {
-    let mut body = request.into_body();
+impl Function {
+    /// Answers a request whose body has been read.
+    pub async fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
+            (&Method::POST, _) if matches!(self, Self::Probes) => {
+                text(StatusCode::NOT_FOUND, "a connector takes no calls")
+            }
+            (&Method::POST, _) => {
+                let body = request.body();
+                let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+                let called =
+                    if is_list { call_many(self, body).await } else { call(self, body).await };
+                let mut answer = called.unwrap_or_else(|failure| refuse(&failure));
+                answer.headers_mut().insert(MAX_RECORDS, self.max_records().into());
+                answer
+            }
+            _ => {
+                let mut answer =
+                    text(StatusCode::METHOD_NOT_ALLOWED, "a function is called with POST");
+                answer.headers_mut().insert(ALLOW, "POST".parse().expect("a legal header"));
+                answer
+            }
+        }
+    }
+}
+
+async fn read_body(mut body: IncomingBody) -> Result<Bytes, Answer> {
     let read = async {
         let read = Limited::new(&mut body, MAX_BODY_BYTES).collect().await;
         // Whoever is still sending when the connection closes gets a broken pipe, and not the answer.
@@ -379,7 +390,7 @@ fn json(status: StatusCode, body: &impl serde::Serialize) -> Answer {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "application/json")
-        .body(Full::from(body))
+        .body(Bytes::from(body))
         .expect("the parts of the answer are valid")
 }
 
@@ -387,6 +398,6 @@ fn text(status: StatusCode, body: &str) -> Answer {
     Response::builder()
         .status(status)
         .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-        .body(Full::from(body.to_owned()))
+        .body(Bytes::from(body.to_owned()))
         .expect("the parts of the answer are valid")
 }

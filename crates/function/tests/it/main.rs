@@ -8,4 +8,5 @@ mod inference;
 mod link;
 mod lists;
 mod scripted;
+mod steps;
 mod uplink;

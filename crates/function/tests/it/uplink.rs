@@ -77,8 +77,14 @@ impl Fixture {
             .map(|topic| topic.name.as_str())
             .collect();
         admin::ensure_topics(self.edge.advertised(), &own, 1).await.unwrap();
-        let Composed { connector, uplink } =
-            compose(&pipeline, &pipeline.tiers[0], demo_model("edge"), &mut brokers).unwrap();
+        let Composed { connector, uplink, .. } = compose(
+            &pipeline,
+            &pipeline.tiers[0],
+            demo_model("edge"),
+            &mut brokers,
+            &|_| unreachable!(),
+        )
+        .unwrap();
         let (stopper, stop) = stop::channel();
         let uplink = uplink.expect("the fog's broker is another one");
         let mut tasks = JoinSet::new();

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::commands::pipeline_file;
+use pipeline::Servers;
+
 use crate::metrics::Metrics;
+use crate::node::{self, Node};
 use crate::signals::stop_on_signal;
 use crate::tiers::{self, Running, Tiers};
 
@@ -36,9 +39,25 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
         _ => None,
     };
     let embedded = broker.as_ref().map(|broker| broker.advertised().to_owned());
-    let running =
-        Tiers::start(&pipeline, &selected, &sub_models, embedded.unwrap_or_default(), &stop)
-            .await?;
+    let embedded = embedded.unwrap_or_default();
+    let node = match &pipeline.runtime {
+        Some(runtime) => {
+            let first = &pipeline.tiers[selected[0]].input.servers;
+            let servers = match first {
+                Servers::Embedded => &embedded,
+                Servers::Bootstrap(servers) => servers,
+            };
+            Some(Node::start(runtime, servers)?)
+        }
+        None => None,
+    };
+    let functions = node.as_ref().map(Node::functions);
+    let local = |name: &str| match functions {
+        Some(functions) => node::local(functions, name),
+        None => tiers::no_functions(name),
+    };
+    let mut running =
+        Tiers::start(&pipeline, &selected, &sub_models, embedded.clone(), &local, &stop).await?;
     running.ready().await;
     tracing::info!(ready_ms = started.elapsed().as_millis() as u64, "ready");
     let metrics = match args.metrics {
@@ -56,6 +75,9 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let ended = running.ended().await;
     log_counts(&tiers);
     drop(metrics);
+    if let Some(node) = node {
+        node.close().await;
+    }
     if let Some(broker) = broker {
         broker.shutdown().await?;
     }
@@ -63,7 +85,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
 }
 
 fn log_counts(tiers: &[Running]) {
-    for Running { tier, counters, uplink } in tiers {
+    for Running { tier, counters, uplink, .. } in tiers {
         let counts = counters.counts();
         tracing::info!(
             tier,

@@ -22,7 +22,7 @@ use model::dataset::Dataset;
 use crate::commands::demo::{Args, OutputFormat};
 use crate::commands::pipeline_file;
 use crate::outcome::OrConfig as _;
-use crate::tiers::{Tiers, start_broker};
+use crate::tiers::{Tiers, no_functions, start_broker};
 
 /// Nothing new for this long after the last record was to be sent, and the rest counts as lost. Longer than a
 /// consumer group's session, so that a member that was killed is not taken for a loss.
@@ -46,7 +46,8 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let brokers = Brokers::new(embedded.clone());
     let (stopper, stop) = function::stop::channel();
     let all: Vec<usize> = (0..pipeline.tiers.len()).collect();
-    let running = Tiers::start(&pipeline, &all, &sub_models, embedded, &stop).await?;
+    let mut running =
+        Tiers::start(&pipeline, &all, &sub_models, embedded, &no_functions, &stop).await?;
     let collector = Collector::start(outlets(&pipeline, &brokers)).await?;
     running.ready().await;
     let quiet = args.output == OutputFormat::Json;

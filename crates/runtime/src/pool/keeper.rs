@@ -16,6 +16,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many answers in a row that it is not, or none: it is replaced. As the platforms' probes do by default.
 const PROBES_FAILED: u32 = 3;
+/// One that does not answer may just have ended; how is known this much later.
+const END_TIMEOUT: Duration = Duration::from_millis(100);
 /// An instance that lived this long is replaced at once.
 const LONG_LIFE: Duration = Duration::from_secs(10);
 /// Wait after the first of several failures; doubles with each.
@@ -121,7 +123,9 @@ async fn watch_over(
             Err(reason) => {
                 failed += 1;
                 if is_suspect || failed == PROBES_FAILED {
-                    return End::Broke(reason);
+                    // How it ended, if it has, says more.
+                    let ended = timeout(END_TIMEOUT, instance.ended()).await;
+                    return End::Broke(ended.unwrap_or(reason));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The gateway through real HTTP, with functions that are written here.
+//! The edge runtime: its gateway through real HTTP, with functions that are written here, and real processes.
 
 #![cfg(test)]
 
@@ -6,6 +6,7 @@ mod calls;
 mod faas_cli;
 mod later;
 mod logs;
+mod programs;
 mod scripted;
 mod stage;
 mod stopping;

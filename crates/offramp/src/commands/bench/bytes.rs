@@ -31,7 +31,7 @@ use wire::{Encoding, Record};
 use crate::commands::demo::{OutputFormat, print_json};
 use crate::demo::pipeline::{demo, sub_models};
 use crate::outcome::OrConfig as _;
-use crate::tiers::Tiers;
+use crate::tiers::{Tiers, no_functions};
 
 /// Measure what the demo's edge tier sends up for each sample, in bytes, with features written in each way.
 ///
@@ -179,7 +179,8 @@ async fn with_tier(
     pipeline.tiers[0].features = features;
     let (edge, up) = (&pipeline.tiers[0], pipeline.tiers[1].input.name.clone());
     let (stopper, stop) = function::stop::channel();
-    let running = Tiers::start(&pipeline, &[0], &sub_models, servers.clone(), &stop).await?;
+    let mut running =
+        Tiers::start(&pipeline, &[0], &sub_models, servers.clone(), &no_functions, &stop).await?;
     let outlet = |topic: &str, end| Outlet {
         place: Place { servers: servers.clone(), topic: topic.to_owned() },
         end,

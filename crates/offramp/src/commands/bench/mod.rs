@@ -1,11 +1,12 @@
 //! `offramp bench`: measurements.
 
+mod autoscale;
 mod bytes;
 mod run;
 
 use clap::Subcommand;
 
-/// Measure whatever reads a topic and writes topics, or what a tier sends up.
+/// Measure whatever reads a topic and writes topics, or what a tier sends up; simulate the autoscaler.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -16,11 +17,13 @@ pub(crate) struct Args {
 enum Action {
     Run(run::Args),
     Bytes(bytes::Args),
+    Autoscale(autoscale::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::Run(args) => run::run(&args).await,
         Action::Bytes(args) => bytes::run(&args).await,
+        Action::Autoscale(args) => autoscale::run(&args),
     }
 }

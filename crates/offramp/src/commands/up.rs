@@ -143,7 +143,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
 }
 
 /// The functions of this process as tiers call them.
-fn local(functions: Option<&Functions>) -> impl Fn(&str) -> Arc<dyn Local> {
+fn local(functions: Option<&Functions>) -> impl Fn(&str) -> Arc<dyn Local> + use<> {
     let functions = functions.cloned();
     move |name| match &functions {
         Some(functions) => node::local(functions, name),

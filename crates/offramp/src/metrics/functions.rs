@@ -18,17 +18,17 @@ pub(super) struct FunctionCollector {
 impl Collector for FunctionCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.functions.all();
-        let counted: Vec<_> =
+        let calls: Vec<_> =
             all.iter().map(|function| (&function.spec.name, function.counts.read())).collect();
         let (gauge, counter) = (MetricType::Gauge, MetricType::Counter);
-        let codes = counted.iter().flat_map(|(name, counted)| {
-            counted.by_code.iter().map(move |(code, count)| {
-                ([("function", name.to_string()), ("code", code.to_string())], *count as f64)
+        let codes = calls.iter().flat_map(|(name, calls)| {
+            calls.by_code.iter().map(move |(code, count)| {
+                ([("function", (*name).clone()), ("code", code.to_string())], *count as f64)
             })
         });
         let name = "offramp_function_calls";
         encode(&mut encoder, name, "Calls by their status", counter, codes)?;
-        let seconds = counted.iter().map(|(name, c)| ([("function", name.as_str())], c.seconds));
+        let seconds = calls.iter().map(|(name, c)| ([("function", name.as_str())], c.seconds));
         let name = "offramp_function_call_seconds";
         encode(&mut encoder, name, "Time that calls took", counter, seconds)?;
         let statuses: Vec<_> =

@@ -65,7 +65,7 @@ async fn a_call_that_may_succeed_later_is_tried_again() {
     let told = callback.told.lock().unwrap().pop().unwrap();
     assert_eq!(told.header("x-function-status"), "200");
     let seen = &told.json()["headers"];
-    assert_eq!((&seen["x-retry"], &seen["x-max-retry"]), (&json!("2"), &json!("3")));
+    assert_eq!((&seen["x-retry"], &seen["x-retry-max"]), (&json!("2"), &json!("3")));
     eventually(|| stage.queue.status().done == 1).await;
     assert_eq!(stage.queue.status().retried, 2);
 }

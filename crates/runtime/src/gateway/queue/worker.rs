@@ -21,7 +21,7 @@ use crate::spec::Retry;
 
 /// How many attempts a call has behind it, and how many it has at most: for functions that look.
 const ATTEMPT: HeaderName = HeaderName::from_static("x-retry");
-const MAX_ATTEMPTS: HeaderName = HeaderName::from_static("x-max-retry");
+const MAX_ATTEMPTS: HeaderName = HeaderName::from_static("x-retry-max");
 /// Wait after a call to a function that was just being removed or updated.
 const CLOSED_WAIT: Duration = Duration::from_secs(1);
 

@@ -11,6 +11,7 @@ mod dead_letters;
 mod faults;
 mod images;
 mod model;
+mod node;
 mod paper;
 mod peers;
 mod place;

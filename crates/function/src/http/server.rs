@@ -62,6 +62,8 @@ pub enum Function {
     Funnel(Funnel),
     /// Only probes: for a connector, which nobody calls.
     Probes,
+    /// Gives back what it gets after this time: to try with what calls and scales functions.
+    Wait(Duration),
 }
 
 impl Function {
@@ -88,7 +90,7 @@ impl Function {
                 let called = funnel_many(funnel, &records).await;
                 called.into_iter().map(|called| (Returned::default(), called)).collect()
             }
-            Self::Probes => unreachable!("a connector takes no calls"),
+            Self::Probes | Self::Wait(_) => unreachable!("it takes no records"),
         }
     }
 
@@ -97,7 +99,7 @@ impl Function {
         match self {
             Self::Inference(inference) => inference.max_batch(),
             Self::Funnel(_) => MAX_FUNNELED,
-            Self::Probes => 1,
+            Self::Probes | Self::Wait(_) => 1,
         }
     }
 }
@@ -219,10 +221,18 @@ async fn respond(
 }
 
 impl Function {
+    async fn wait(&self, request: &Request<Bytes>) -> Answer {
+        if let Self::Wait(time) = self {
+            tokio::time::sleep(*time).await;
+        }
+        Response::new(request.body().clone())
+    }
+
     /// Answers a request whose body has been read.
     pub async fn answer(&self, request: &Request<Bytes>) -> Response<Bytes> {
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/_/health" | "/_/ready") => text(StatusCode::OK, "OK"),
+            (&Method::POST, _) if matches!(self, Self::Wait(_)) => self.wait(request).await,
             (&Method::POST, _) if matches!(self, Self::Probes) => {
                 text(StatusCode::NOT_FOUND, "a connector takes no calls")
             }

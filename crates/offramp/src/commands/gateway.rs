@@ -1,6 +1,7 @@
 //! Talking to a node's gateway.
 
 use std::io::BufRead as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +15,7 @@ use ureq::http::Response;
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 /// A gateway that does not answer within this has something wrong with it; a reload loads sub-models.
 const TIMEOUT: Duration = Duration::from_mins(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the node is, and who asks.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +38,15 @@ pub(crate) struct GatewayArgs {
     password_file: Option<std::path::PathBuf>,
 }
 
+/// One for the process: its connections are kept.
+fn agent() -> &'static ureq::Agent {
+    static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        config.timeout_connect(Some(CONNECT_TIMEOUT)).build().into()
+    })
+}
+
 impl GatewayArgs {
     /// Gets what is at a path, as JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -51,7 +62,10 @@ impl GatewayArgs {
 
     /// Posts a body to a path.
     pub(crate) fn send(&self, path: &str, body: &str) -> anyhow::Result<()> {
-        self.ask("POST", path, Some(body), Some(TIMEOUT)).map(drop)
+        let mut response = self.ask("POST", path, Some(body), Some(TIMEOUT))?;
+        // Read to its end, so that the connection is kept.
+        response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        Ok(())
     }
 
     /// Gets the lines at a path as they come, until there are no more or `each` has had enough.
@@ -83,12 +97,6 @@ impl GatewayArgs {
         body: Option<&str>,
         timeout: Option<Duration>,
     ) -> anyhow::Result<Response<Body>> {
-        let agent: ureq::Agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(timeout)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .build()
-            .into();
         let url = format!("{}{path}", self.gateway.trim_end_matches('/'));
         let mut request = ureq::http::Request::builder().method(method).uri(&url);
         if let (Some(user), Some(file)) = (&self.user, &self.password_file) {
@@ -99,6 +107,8 @@ impl GatewayArgs {
         }
         let request = request.body(body.unwrap_or_default().to_owned());
         let request = request.with_context(|| format!("`{url}` is not a URL"))?;
+        let agent = agent();
+        let request = agent.configure_request(request).timeout_global(timeout).build();
         let mut response = agent.run(request).map_err(|error| match error {
             ureq::Error::Io(_) | ureq::Error::ConnectionFailed | ureq::Error::HostNotFound => {
                 anyhow::anyhow!(

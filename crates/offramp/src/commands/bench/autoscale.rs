@@ -1,9 +1,11 @@
 //! `offramp bench autoscale`: the autoscaler beside others, in virtual time.
 //!
-//! Nothing is run: `autoscale::simulate` lets each policy loose on the same loads and the same cluster, with the same
-//! random numbers, once for each seed. The figures are simulated, and are the same on every machine.
+//! `autoscale::simulate` lets each policy loose on the same loads and the same cluster, with the same random numbers,
+//! once for each seed. These figures are simulated, and are the same on every machine. With `--real`, ours is run beside
+//! them on processes, in real time.
 
 mod figure;
+mod real;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -32,6 +34,10 @@ pub(super) struct Args {
     /// Deviation of a call's time over its mean; at 0 all take the same.
     #[arg(long, default_value_t = 0.0, value_parser = variation)]
     service_variation: f64,
+    /// Also run the ramp with this many devices for real, 5 or 10: calls to processes that wait, started and ended by
+    /// the edge runtime, for three and a half minutes each; can be given twice.
+    #[arg(long, value_name = "DEVICES", value_parser = devices)]
+    real: Vec<u32>,
     /// Draw load, instances and latency of the first seed over time, as SVG or PNG; can be given several times.
     #[arg(long, value_name = "FILE")]
     figure: Vec<PathBuf>,
@@ -42,8 +48,17 @@ pub(super) struct Args {
 
 /// Most instances of the policy, as rivals have them that are not bound to less.
 const MAX_SCALE: u32 = 20;
+/// How long the ramp takes.
+const RAMP: Duration = Duration::from_secs(208);
+/// How our policy is called where it was run.
+const REAL: &str = "ours, run";
 /// Time between two looks of the policy.
 const PERIOD: Duration = Duration::from_millis(250);
+
+fn devices(text: &str) -> Result<u32, String> {
+    let devices = text.parse().ok().filter(|devices| matches!(devices, 5 | 10));
+    devices.ok_or_else(|| "expected 5 or 10".to_owned())
+}
 
 fn variation(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -63,7 +78,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Simulated {
-    scenario: &'static str,
+    scenario: String,
     service_ms: u64,
     policies: Vec<Figures>,
     /// Of our policy, with the first seed: what it decided and why.
@@ -94,24 +109,30 @@ struct Spread {
     worst: f64,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let loads = [
-        ("ramp, 5 devices", Scenario::ramp(5)),
-        ("ramp, 10 devices", Scenario::ramp(10)),
-        ("bursts, 2 and 12 records/s", Scenario::bursts()),
-        ("steady, 8 records/s", Scenario::steady(Duration::from_millis(150))),
+        (ramp(5), Scenario::ramp(5)),
+        (ramp(10), Scenario::ramp(10)),
+        ("bursts, 2 and 12 records/s".to_owned(), Scenario::bursts()),
+        ("steady, 8 records/s".to_owned(), Scenario::steady(Duration::from_millis(150))),
     ];
     let scenarios = loads.into_iter().map(|(name, scenario)| {
         let cold_start = Duration::from_millis(args.cold_start_ms);
         let service_variation = args.service_variation;
         Simulated::new(name, Scenario { cold_start, service_variation, ..scenario }, args.seeds)
     });
-    let report = Report {
+    let mut report = Report {
         seeds: args.seeds,
         cold_start_ms: args.cold_start_ms,
         service_variation: args.service_variation,
         scenarios: scenarios.collect::<Result<_, _>>()?,
     };
+    for &devices in &args.real {
+        let scenario = Scenario::ramp(devices);
+        eprintln!("{devices} devices, for real: about {} s", RAMP.as_secs());
+        let outcome = real::run(&scenario, MAX_SCALE).await?;
+        report.add(&ramp(devices), outcome);
+    }
     for path in &args.figure {
         let figure = figure::courses(&report);
         figure.write(path).with_context(|| format!("figure `{}`", path.display()))?;
@@ -119,8 +140,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     report.print(args.output)
 }
 
+/// How a ramp is called.
+fn ramp(devices: u32) -> String {
+    format!("ramp, {devices} devices")
+}
+
 impl Simulated {
-    fn new(name: &'static str, scenario: Scenario, seeds: u64) -> anyhow::Result<Self> {
+    fn new(name: String, scenario: Scenario, seeds: u64) -> anyhow::Result<Self> {
         let with_seed = |seed| Scenario { seed, ..scenario };
         let (mut ours, mut decisions) = (Vec::new(), Vec::new());
         for seed in 0..seeds {
@@ -174,6 +200,16 @@ impl Figures {
 }
 
 impl Report {
+    /// Adds what was run to what was simulated of the same load, if that was.
+    fn add(&mut self, scenario: &str, outcome: Outcome) {
+        let figures = Figures::new(REAL, std::slice::from_ref(&outcome));
+        let simulated = self.scenarios.iter_mut().find(|simulated| simulated.scenario == scenario);
+        if let Some(simulated) = simulated {
+            simulated.policies.insert(1, figures);
+            simulated.courses.push((REAL, outcome));
+        }
+    }
+
     fn print(&self, format: OutputFormat) -> anyhow::Result<()> {
         if format == OutputFormat::Json {
             return print_json(self);

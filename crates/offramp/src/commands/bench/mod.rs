@@ -2,11 +2,13 @@
 
 mod autoscale;
 mod bytes;
+mod cold_start;
 mod run;
 
 use clap::Subcommand;
 
-/// Measure whatever reads a topic and writes topics, or what a tier sends up; simulate the autoscaler.
+/// Measure whatever reads a topic and writes topics, what a tier sends up, or how long a function takes from zero;
+/// simulate the autoscaler, and run it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -18,12 +20,14 @@ enum Action {
     Run(run::Args),
     Bytes(bytes::Args),
     Autoscale(autoscale::Args),
+    ColdStart(cold_start::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     match args.action {
         Action::Run(args) => run::run(&args).await,
         Action::Bytes(args) => bytes::run(&args).await,
-        Action::Autoscale(args) => autoscale::run(&args),
+        Action::Autoscale(args) => autoscale::run(&args).await,
+        Action::ColdStart(args) => cold_start::run(args).await,
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod connector;
 pub(crate) mod funnel;
 pub(crate) mod inference;
+mod wait;
 
 use clap::Subcommand;
 
@@ -21,6 +22,7 @@ enum Kind {
     Connector(connector::Args),
     Inference(inference::Args),
     Funnel(funnel::Args),
+    Wait(wait::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -28,5 +30,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Kind::Connector(args) => connector::run(args).await,
         Kind::Inference(args) => inference::run(args).await,
         Kind::Funnel(args) => funnel::run(args).await,
+        Kind::Wait(args) => wait::run(args).await,
     }
 }

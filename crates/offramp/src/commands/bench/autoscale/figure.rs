@@ -3,16 +3,17 @@
 use autoscale::simulate::{Ours, Outcome, Sample};
 use bench::figure::{Axis, Colour, Figure, Mark, Panel, Series};
 
-use super::{Report, Simulated};
+use super::{REAL, Report, Simulated};
 
 /// What is drawn, ours above the others. A quick KEDA would hide them.
-const DRAWN: [(&str, Colour); 6] = [
+const DRAWN: [(&str, Colour); 7] = [
     ("one in flight", Colour::Grey),
     ("alert rule", Colour::Orange),
     ("KEDA", Colour::Green),
     ("HPA on CPU", Colour::Purple),
     ("KPA", Colour::Sky),
     (Ours::NAME, Colour::Blue),
+    (REAL, Colour::Vermilion),
 ];
 /// A load's course is drawn in about as many steps.
 const STEPS: usize = 80;

@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `faas-cli`, `kafka`, `bench`, `rival`, `engine`.
+//! `chaos`, `outage`, `faas-cli`, `kafka`, `bench`, `rival`, `engine`, `node`.
 
 mod bench;
 mod chaos;
@@ -9,6 +9,7 @@ mod faas_cli;
 mod faults;
 mod fuzz;
 mod kafka;
+mod node;
 mod parity;
 mod peers;
 mod program;
@@ -36,7 +37,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
            [--runs N] [--records N] [--rate R] [--data DIR]
-  engine   the engine's figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...";
+  engine   the engine's figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...
+  node     an edge node's figures: memory within a control group, cold starts, calls over HTTP (needs root):
+           [--program PATH]";
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),
         ["engine", models @ ..] => engine::run(models),
+        ["node", options @ ..] => node::run(options),
         _ => bail!("{USAGE}"),
     }
 }

@@ -108,6 +108,8 @@ struct State {
     updates: BTreeMap<String, AbortHandle>,
     /// Those that were there when the process started, and are not written down: the file of the pipeline has them.
     fixed: Vec<String>,
+    /// Those of earlier runs that can't run in this one. They may in the next: a program was missing, perhaps.
+    unable: BTreeMap<String, Written<Deployment>>,
 }
 
 impl Functions {
@@ -124,13 +126,14 @@ impl Functions {
         let shared =
             Shared { dir, drivers, state: Mutex::default(), changed: watch::Sender::new(()) };
         let this = Self { shared: Arc::new(shared) };
-        for Written { deployment, created } in written {
-            let name = deployment.key();
-            let created = created.and_then(|created| timestamp::parse(&created));
+        for written in written {
+            let name = written.deployment.key();
+            let created = written.created.as_deref().and_then(timestamp::parse);
             let past = created.map_or_else(Past::default, Past::since);
             // One that can't run any more must not keep the others from it.
-            if let Err(error) = this.add(deployment, past) {
+            if let Err(error) = this.add(written.deployment.clone(), past) {
                 tracing::error!(function = name, "not there again: {error}");
+                this.shared.state().unable.insert(name, written);
             }
         }
         Ok(this)
@@ -166,6 +169,7 @@ impl Functions {
             return Err(DeployError::TooMany);
         }
         let function = Function::start(deployment, spec, driver, past, 1);
+        state.unable.remove(&function.spec.name);
         state.functions.insert(function.spec.name.clone(), Arc::new(function));
         drop(state);
         self.shared.changed.send_replace(());
@@ -238,11 +242,17 @@ impl Functions {
             if let Some(update) = state.updates.remove(name) {
                 update.abort();
             }
-            state.functions.remove(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?
+            let was_unable = state.unable.remove(name).is_some();
+            match state.functions.remove(name) {
+                None if !was_unable => return Err(DeployError::NotFound(name.to_owned())),
+                removed => removed,
+            }
         };
-        // Calls that wait have a hold of the function, and would go on to.
-        removed.pool.give_up();
-        removed.logs.say("removed");
+        if let Some(removed) = removed {
+            // Calls that wait have a hold of the function, and would go on to.
+            removed.pool.give_up();
+            removed.logs.say("removed");
+        }
         self.shared.changed.send_replace(());
         self.store()
     }
@@ -299,7 +309,11 @@ impl Functions {
             deployment: &function.deployment,
             created: Some(timestamp::format(function.created)),
         });
-        let deployed: Vec<_> = deployed.collect();
+        let unable = state.unable.values().map(|written| Written {
+            deployment: &written.deployment,
+            created: written.created.clone(),
+        });
+        let deployed: Vec<_> = deployed.chain(unable).collect();
         let text = serde_json::to_vec_pretty(&deployed).expect("deployments are plain JSON");
         // Under the lock, so that the last state is the one that stays.
         files::write_whole(&path, &text, files::PRIVATE)

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use pipeline::Servers;
 
 use crate::commands::pipeline_file;
+use crate::node;
 use crate::outcome::OrConfig as _;
 
-/// Validate a pipeline: the file, its models and how they fit together, and whether its brokers answer.
+/// Validate a pipeline: the file, its models and how they fit together, its functions, and whether its brokers answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The pipeline file.
@@ -45,6 +46,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             sub_model.classes(),
         )?;
     }
+    let mut problems = Vec::new();
+    for function in pipeline.runtime.iter().flat_map(|runtime| &runtime.functions) {
+        match node::check(function) {
+            Ok(what) => writeln!(out, "ok  function {}  {what}", function.name)?,
+            Err(reason) => problems.push(format!("function `{}`: {reason}", function.name)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(anyhow!("{}", problems.join("\n  "))).or_config();
+    }
     let servers: BTreeSet<&str> = pipeline
         .tiers
         .iter()
@@ -63,6 +74,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     }
     if let Some(broker) = &pipeline.broker {
         writeln!(out, "ok  broker embedded  {}  {}", broker.listen, broker.dir.display())?;
+    }
+    if let Some(gateway) = pipeline.runtime.as_ref().and_then(|runtime| runtime.gateway.as_ref()) {
+        writeln!(out, "ok  gateway  {}", gateway.listen)?;
     }
     if !silent.is_empty() {
         bail!("{}", silent.join("\n  "));

@@ -7,6 +7,7 @@ mod overseer;
 pub(crate) mod status;
 mod triggers;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -20,13 +21,16 @@ use runtime::functions::{Drivers, Functions};
 use runtime::gateway::{Auth, Config};
 use runtime::pool::CallError;
 use runtime::process::Programs;
-use runtime::{Deployment, Driver, Gateway, Request, Response, Secrets};
+use runtime::{Deployment, Driver, Gateway, Request, Response, Secrets, Spec};
 
 use crate::outcome::OrConfig as _;
 use built_in::BuiltIn;
 pub(crate) use control::{Control, Reload};
 pub(crate) use overseer::Overseer;
 use triggers::Triggers;
+
+/// Somebody may execute a file with one of these bits.
+const EXECUTABLE: u32 = 0o111;
 
 /// The edge runtime, under way.
 #[derive(Debug)]
@@ -118,6 +122,26 @@ impl Node {
     pub(crate) async fn close(self) {
         self.triggers.stop().await;
         self.functions.close().await;
+    }
+}
+
+/// Whether a function of the file can run, as far as it can be said without running it; what it runs.
+pub(crate) fn check(function: &Function) -> Result<String, String> {
+    let spec = Spec::of(&deployment(function)).map_err(|error| error.to_string())?;
+    let Some(program) = function.command.first() else {
+        let built_in = BuiltIn::drivers();
+        let driver = built_in.get(&function.image).ok_or_else(|| {
+            let known = built_in.keys().cloned().collect::<Vec<_>>().join(", ");
+            format!("image `{}` is not built in, expected one of {known}", function.image)
+        })?;
+        return driver.check(&spec).map(|()| function.image.clone());
+    };
+    match std::fs::metadata(program) {
+        Ok(file) if file.is_file() && file.permissions().mode() & EXECUTABLE != 0 => {
+            Ok(function.command.join(" "))
+        }
+        Ok(_) => Err(format!("`{program}` is not a program: expected a file that may be executed")),
+        Err(error) => Err(format!("program `{program}`: {error}")),
     }
 }
 

@@ -249,6 +249,30 @@ async fn functions_are_there_again_and_nothing_of_the_earlier_run_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_function_whose_program_is_away_is_there_again_when_that_is() {
+    let node = node();
+    node.functions.deploy(deployment(&[], &[])).unwrap();
+    node.functions.close().await;
+    let program = node.dir.path().join("programs/function");
+    std::fs::remove_file(&program).unwrap();
+    let without = open(node.dir.path());
+    assert!(without.get("echo").is_none());
+    let mut other = deployment(&[], &[]);
+    other.service = "other".into();
+    without.deploy(other).unwrap_err();
+    std::os::unix::fs::symlink(self::program(), &program).unwrap();
+    let mut other = deployment(&[], &[]);
+    other.service = "other".into();
+    without.deploy(other).unwrap();
+    without.close().await;
+    let again = open(node.dir.path());
+    let names: Vec<String> = again.all().iter().map(|f| f.spec.name.clone()).collect();
+    assert_eq!(names, ["echo", "other"], "writing down the one has kept the other");
+    again.remove("echo").unwrap();
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_run_is_refused_with_the_reason() {
     let node = node();
     let refused = |change: fn(&mut Deployment)| {

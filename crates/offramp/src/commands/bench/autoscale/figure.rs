@@ -24,7 +24,9 @@ const LATENCIES: (f64, f64) = (0.1, 1000.0);
 pub(super) fn courses(report: &Report) -> Figure {
     let columns: Vec<[Panel; 3]> = report.scenarios.iter().enumerate().map(column).collect();
     let rows = (0..3).flat_map(|row| columns.iter().map(move |column| column[row].clone()));
-    let title = format!("simulated; instances start in {} ms", report.cold_start_ms);
+    let is_run = report.scenarios.iter().any(|one| one.courses.iter().any(|(of, _)| *of == REAL));
+    let but = if is_run { format!(", but for `{REAL}`") } else { String::new() };
+    let title = format!("simulated{but}; instances start in {} ms", report.cold_start_ms);
     Figure::new(title, rows.collect()).in_rows_of(report.scenarios.len())
 }
 

@@ -113,6 +113,8 @@ fn everything_that_is_wrong_with_what_is_to_be_scaled_is_said() {
     let file = write(&dir.path().join("targets.toml"), "[[target]]\nfunktion = \"fog\"\n");
     let words = ["4 problems", "line 2", "did you mean `function`?", "`topic` is missing"];
     check(&["autoscale", "--targets", &file], 78, &words);
+    // What a file says of its targets, no flag says of them.
+    check(&["autoscale", "--targets", &file, "--max-scale", "3"], 2, &["--max-scale"]);
 }
 
 #[test]

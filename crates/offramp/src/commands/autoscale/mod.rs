@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// File with several targets, as `[[target]]` tables with the keys `topic`, `group`, `deployment`, …, one for each
     /// option of a target, and `bootstrap_servers`. With `feeds_next = true` what a target forwards comes to the next
     /// one, which is made ready for it at once; `forward_share` is the share until it has been measured.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["topic", "function", "deployment"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "Given")]
     targets: Option<PathBuf>,
     /// How often to look, in milliseconds.
     #[arg(long, default_value_t = 1000, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=60_000))]

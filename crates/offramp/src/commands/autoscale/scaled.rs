@@ -227,7 +227,7 @@ impl Scaled {
         }
         let mut reason = decision.reason.to_string();
         if to != decision.to {
-            reason = format!("{reason} ({} asked for, bounded)", decision.to);
+            reason = format!("{reason}; {} would be needed", decision.to);
         }
         let outcome = match mode {
             Mode::DryRun if self.said == Some((from, to)) => return None,

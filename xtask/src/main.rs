@@ -1,10 +1,11 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `kafka`, `bench`, `rival`, `engine`.
+//! `chaos`, `outage`, `faas-cli`, `kafka`, `bench`, `rival`, `engine`.
 
 mod bench;
 mod chaos;
 mod clients;
 mod engine;
+mod faas_cli;
 mod faults;
 mod fuzz;
 mod kafka;
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   chaos    the tiers under load while their processes are killed, stopped and cut off, at random: [--seconds N]
            [--stage functions|nodes] [--against offramp|kafka] [--seed N]
   outage   an edge node whose uplink is cut for a minute, records held and answered by it: [--seconds N]
+  faas-cli a session with the real faas-cli against the gateway, which is fetched: [--if-installed]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
@@ -49,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["chaos", options @ ..] => chaos::test(options),
         ["outage", options @ ..] => chaos::outage::test(options),
+        ["faas-cli", options @ ..] => faas_cli::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),

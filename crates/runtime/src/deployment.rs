@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The namespace of functions that name none: the gateways' own, which `faas-cli invoke` asks for by name.
+pub const DEFAULT_NAMESPACE: &str = "openfaas-fn";
+
 /// A function as it is asked for. What is not there, or null, is empty.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,8 +61,29 @@ pub struct Resources {
     pub cpu: String,
 }
 
+impl Deployment {
+    /// What the function is called on this node: see [`key`].
+    pub fn key(&self) -> String {
+        key(&self.service, &self.namespace)
+    }
+
+    /// Its namespace, the default one where it names none.
+    pub fn namespace(&self) -> &str {
+        if self.namespace.is_empty() { DEFAULT_NAMESPACE } else { &self.namespace }
+    }
+}
+
+/// What a function is called on this node: its name in the default namespace, `name.namespace` in another. Neither has
+/// a dot in it, so that no two functions are called the same.
+pub fn key(name: &str, namespace: &str) -> String {
+    match namespace {
+        "" | DEFAULT_NAMESPACE => name.to_owned(),
+        _ => format!("{name}.{namespace}"),
+    }
+}
+
 impl Resources {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.memory.is_empty() && self.cpu.is_empty()
     }
 }
@@ -76,6 +100,12 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_function_is_called_by_its_namespace_unless_that_is_the_default() {
+        let keys = ["", DEFAULT_NAMESPACE, "team"].map(|namespace| key("echo", namespace));
+        assert_eq!(keys, ["echo", "echo", "echo.team"]);
+    }
 
     #[test]
     fn what_is_null_or_not_there_is_empty() {

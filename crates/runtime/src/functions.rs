@@ -2,20 +2,28 @@
 //!
 //! An update starts the new instances first. Once they take calls, the old ones finish theirs and end; if they never
 //! do, the function stays what it was, and its logs say why.
+//!
+//! A function goes by its key, see [`crate::deployment::key`]: its name, with its namespace unless that is the default
+//! one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use crate::counts::Counts;
 use crate::deployment::Deployment;
 use crate::driver::{Driver, Request, Response};
+use crate::files;
 use crate::logs::Logs;
 use crate::pool::{CallError, Pool};
 use crate::spec::{Invalid, Spec};
+use crate::timestamp;
 
 /// Functions that a node has at most.
 const MAX_FUNCTIONS: usize = 1000;
@@ -53,6 +61,8 @@ pub struct Function {
     pub created: SystemTime,
     /// What it has written.
     pub logs: Logs,
+    /// The calls that it had, those of its earlier versions with them.
+    pub counts: Arc<Counts>,
     /// Its instances.
     pub pool: Pool,
 }
@@ -106,7 +116,7 @@ impl Functions {
         let path = dir.join(FILE);
         let stored = |reason: String| DeployError::Stored { path: path.clone(), reason };
         std::fs::create_dir_all(&dir).map_err(|error| stored(error.to_string()))?;
-        let deployments: Vec<Deployment> = match std::fs::read(&path) {
+        let written: Vec<Written<Deployment>> = match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| stored(error.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(stored(error.to_string())),
@@ -114,10 +124,12 @@ impl Functions {
         let shared =
             Shared { dir, drivers, state: Mutex::default(), changed: watch::Sender::new(()) };
         let this = Self { shared: Arc::new(shared) };
-        for deployment in deployments {
-            let name = deployment.service.clone();
+        for Written { deployment, created } in written {
+            let name = deployment.key();
+            let created = created.and_then(|created| timestamp::parse(&created));
+            let past = created.map_or_else(Past::default, Past::since);
             // One that can't run any more must not keep the others from it.
-            if let Err(error) = this.add(deployment) {
+            if let Err(error) = this.add(deployment, past) {
                 tracing::error!(function = name, "not there again: {error}");
             }
         }
@@ -126,17 +138,17 @@ impl Functions {
 
     /// Adds a function that is not written down: it comes from the configuration, at each start.
     pub fn fix(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let name = deployment.service.clone();
+        let name = deployment.key();
         self.shared.state().functions.remove(&name);
-        self.add(deployment)?;
+        self.add(deployment, Past::default())?;
         self.shared.state().fixed.push(name);
         Ok(())
     }
 
     /// Deploys a new function. Its first instance starts.
     pub fn deploy(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let name = deployment.service.clone();
-        self.add(deployment)?;
+        let name = deployment.key();
+        self.add(deployment, Past::default())?;
         if let Err(error) = self.store() {
             self.shared.state().functions.remove(&name);
             return Err(error);
@@ -144,7 +156,7 @@ impl Functions {
         Ok(())
     }
 
-    fn add(&self, deployment: Deployment) -> Result<(), DeployError> {
+    fn add(&self, deployment: Deployment, past: Past) -> Result<(), DeployError> {
         let (spec, driver) = self.understood(&deployment)?;
         let mut state = self.shared.state();
         if state.functions.contains_key(&spec.name) {
@@ -153,8 +165,7 @@ impl Functions {
         if MAX_FUNCTIONS <= state.functions.len() {
             return Err(DeployError::TooMany);
         }
-        let (logs, created) = (Logs::default(), SystemTime::now());
-        let function = Function::start(deployment, spec, driver, logs, created, 1);
+        let function = Function::start(deployment, spec, driver, past, 1);
         state.functions.insert(function.spec.name.clone(), Arc::new(function));
         drop(state);
         self.shared.changed.send_replace(());
@@ -173,14 +184,13 @@ impl Functions {
     /// Makes a function another version of itself, once that takes calls. A later update takes the place of one that
     /// has not come so far.
     pub fn update(&self, deployment: Deployment) -> Result<(), DeployError> {
-        let old = self
-            .get(&deployment.service)
-            .ok_or_else(|| DeployError::NotFound(deployment.service.clone()))?;
+        let key = deployment.key();
+        let old = self.get(&key).ok_or(DeployError::NotFound(key))?;
         let (spec, driver) = self.understood(&deployment)?;
         let name = spec.name.clone();
         let wanted = old.pool.status().wanted.max(1);
         let image = spec.image.clone();
-        let new = Function::start(deployment, spec, driver, old.logs.clone(), old.created, wanted);
+        let new = Function::start(deployment, spec, driver, old.past(), wanted);
         let this = self.clone();
         let update = tokio::spawn({
             let name = name.clone();
@@ -230,8 +240,10 @@ impl Functions {
             }
             state.functions.remove(name).ok_or_else(|| DeployError::NotFound(name.to_owned()))?
         };
-        self.shared.changed.send_replace(());
+        // Calls that wait have a hold of the function, and would go on to.
+        removed.pool.give_up();
         removed.logs.say("removed");
+        self.shared.changed.send_replace(());
         self.store()
     }
 
@@ -252,6 +264,7 @@ impl Functions {
 
     /// Calls a function; `None` if it is not there.
     pub async fn call(&self, name: &str, request: Request) -> Option<Result<Response, CallError>> {
+        let started = Instant::now();
         loop {
             let function = self.get(name)?;
             let called = function.pool.call(request.clone()).await;
@@ -261,6 +274,8 @@ impl Functions {
             {
                 continue;
             }
+            let status = called.as_ref().map_or_else(CallError::status, Response::status);
+            function.counts.note(status, started.elapsed());
             return Some(called);
         }
     }
@@ -279,21 +294,17 @@ impl Functions {
     fn store(&self) -> Result<(), DeployError> {
         let path = self.shared.dir.join(FILE);
         let state = self.shared.state();
-        let deployed = state.functions.values().map(|function| &function.deployment);
-        let deployed: Vec<_> = deployed.filter(|d| !state.fixed.contains(&d.service)).collect();
+        let deployed = state.functions.iter().filter(|(key, _)| !state.fixed.contains(key));
+        let deployed = deployed.map(|(_, function)| Written {
+            deployment: &function.deployment,
+            created: Some(timestamp::format(function.created)),
+        });
+        let deployed: Vec<_> = deployed.collect();
         let text = serde_json::to_vec_pretty(&deployed).expect("deployments are plain JSON");
         // Under the lock, so that the last state is the one that stays.
-        write_whole(&path, &text).map_err(|source| DeployError::Store { path, source })
+        files::write_whole(&path, &text, files::PRIVATE)
+            .map_err(|source| DeployError::Store { path, source })
     }
-}
-
-/// Writes a file so that a crash leaves the old text or the new one.
-fn write_whole(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = std::fs::File::create(&new)?;
-    std::io::Write::write_all(&mut file, text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)
 }
 
 impl Shared {
@@ -307,13 +318,47 @@ impl Function {
         deployment: Deployment,
         spec: Spec,
         driver: Arc<dyn Driver>,
-        logs: Logs,
-        created: SystemTime,
+        past: Past,
         wanted: u32,
     ) -> Self {
         let spec = Arc::new(spec);
+        let Past { created, logs, counts } = past;
         let pool = Pool::new(Arc::clone(&spec), driver, logs.clone());
         pool.scale_to(wanted.max(spec.scaling.min));
-        Self { deployment, spec, created, logs, pool }
+        Self { deployment, spec, created, logs, counts, pool }
+    }
+
+    fn past(&self) -> Past {
+        let (logs, counts) = (self.logs.clone(), Arc::clone(&self.counts));
+        Past { created: self.created, logs, counts }
+    }
+}
+
+/// A function as it is written down.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<D> {
+    #[serde(flatten)]
+    deployment: D,
+    /// When it was deployed first.
+    created: Option<String>,
+}
+
+/// What a function's version has from the one before it.
+struct Past {
+    created: SystemTime,
+    logs: Logs,
+    counts: Arc<Counts>,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self::since(SystemTime::now())
+    }
+}
+
+impl Past {
+    fn since(created: SystemTime) -> Self {
+        Self { created, logs: Logs::default(), counts: Arc::default() }
     }
 }

@@ -7,16 +7,24 @@
 //! What this crate leaves out: tensors, records and logs of records. What a function does with a call is its own
 //! business; those that are built in are given to it as drivers.
 
+pub mod counts;
 pub mod deployment;
 pub mod driver;
+mod files;
 pub mod functions;
+pub mod gateway;
 pub mod logs;
 pub mod pool;
 pub mod process;
+pub mod scaler;
+pub mod secrets;
 mod spec;
+mod timestamp;
 
 pub use deployment::Deployment;
 pub use driver::{Driver, Instance, Request, Response};
 pub use functions::{Function, Functions};
+pub use gateway::Gateway;
 pub use pool::Pool;
-pub use spec::{HEALTH_ANNOTATION, SCALE_LABELS, Scaling, Spec};
+pub use secrets::Secrets;
+pub use spec::{HEALTH_ANNOTATION, Retry, SCALE_LABELS, Scaling, Spec, Target};

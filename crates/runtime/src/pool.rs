@@ -13,9 +13,12 @@ mod places;
 #[cfg(test)]
 mod tests;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use autoscale::ServiceTimes;
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
@@ -33,6 +36,8 @@ pub const MAX_WAITING_BYTES: usize = 64 << 20;
 pub const MAX_ATTEMPTS: u32 = 4;
 /// How long a refused caller should wait: an instance starts meanwhile.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What is known of the reason when the code of a function in this process panicked; the rest is on standard error.
+const PANICKED: &str = "it panicked";
 /// How much of the newest call or start goes into what is expected of the next.
 const NEWEST: f64 = 0.1;
 
@@ -123,8 +128,8 @@ pub struct PoolStatus {
     pub broken_instances: u64,
     /// Why the last of them.
     pub last_failure: Option<String>,
-    /// Time that instances spent on calls that they answered, in seconds.
-    pub busy_seconds: f64,
+    /// What instances spent on calls that they answered.
+    pub served: ServiceTimes,
     /// How long a call takes, in seconds, newer ones counting more; not known at first.
     pub call_seconds: Option<f64>,
     /// How long an instance takes to start, in seconds, newer ones counting more; not known at first.
@@ -199,7 +204,10 @@ impl Pool {
         for _ in 0..MAX_ATTEMPTS {
             let permit = self.permit(request.body().len(), deadline).await?;
             let started = Instant::now();
-            match timeout_at(deadline, permit.instance.call(request.clone())).await {
+            // A function in this process that panics breaks off like one that ends.
+            let call = AssertUnwindSafe(permit.instance.call(request.clone())).catch_unwind();
+            let called = timeout_at(deadline, call).await;
+            match called.map(|called| called.unwrap_or_else(|_| Err(Broken(PANICKED.into())))) {
                 Ok(Ok(response)) => {
                     self.shared.places().counts.took(started.elapsed());
                     return Ok(response);
@@ -310,9 +318,14 @@ impl Pool {
         self.shared.places().status()
     }
 
-    /// Has every instance finish its calls and end. Calls that wait are told.
-    pub async fn close(&self) {
+    /// Has every instance finish its calls and end, which is not waited for. Calls that wait are told.
+    pub fn give_up(&self) {
         self.shared.close();
+    }
+
+    /// Gives the instances up, and waits until there is none.
+    pub async fn close(&self) {
+        self.give_up();
         let mut changed = self.shared.changed.subscribe();
         while !self.shared.places().is_empty() {
             if changed.changed().await.is_err() {

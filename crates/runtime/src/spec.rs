@@ -1,7 +1,11 @@
 //! A deployment that was understood: what is left out filled in, every amount a number.
 
+mod retry;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use retry::Retry;
 
 use crate::deployment::Deployment;
 
@@ -11,6 +15,8 @@ pub const SCALE_LABELS: &str = "com.openfaas.scale";
 pub const HEALTH_ANNOTATION: &str = "com.openfaas.health.http.path";
 /// Longest name of a function; a cgroup's and a log line's are made of it.
 const MAX_NAME: usize = 63;
+/// Longest name of a secret, as Kubernetes has it.
+const MAX_SECRET_NAME: usize = 253;
 /// Instances that a function has at most unless its label says otherwise: as many as `OpenFaaS` allows for free.
 const DEFAULT_MAX_SCALE: u32 = 5;
 /// More instances than a single node has use for.
@@ -27,8 +33,10 @@ const DEFAULT_PROPORTION: f64 = 0.9;
 /// A function as it is to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// Its name.
+    /// What it is called on this node: its name, with its namespace unless that is the default one.
     pub name: String,
+    /// Its namespace, which its secrets are those of.
+    pub namespace: String,
     /// What it runs.
     pub image: String,
     /// Command line, split at spaces; empty for the image alone.
@@ -51,6 +59,8 @@ pub struct Spec {
     pub cpu_millis: Option<u64>,
     /// Path that says whether an instance is healthy.
     pub health_path: String,
+    /// How calls that are carried out later are tried again.
+    pub retry: Retry,
 }
 
 /// How many instances a function has.
@@ -64,9 +74,12 @@ pub struct Scaling {
     pub zero_after: Option<Duration>,
     /// What an instance is to bear, if the function says so; else it follows from how long calls take.
     pub target: Option<Target>,
+    /// Calls that an instance is taken to work on at once: as many as it may have, if the function says so, else one,
+    /// since a call that waits for a processor takes no less of it.
+    pub concurrency: u32,
 }
 
-/// What an instance is to bear.
+/// What an instance is to bear: a function's label, with the share of it at which there is to be another instance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
     /// Calls a second.
@@ -84,32 +97,43 @@ impl Spec {
     /// Understands a deployment.
     pub fn of(deployment: &Deployment) -> Result<Self, Invalid> {
         let mut problems = Vec::new();
-        let name = deployment.service.clone();
-        if !is_name(&name) {
+        let name = &deployment.service;
+        if !is_name(name) {
             problems.push(format!(
                 "service: `{name}` is not a name, expected 1 to {MAX_NAME} letters, digits, `-` and `_`"
             ));
+        }
+        let namespace = deployment.namespace();
+        if !is_namespace(namespace) {
+            problems.push(format!("namespace: `{namespace}` is not one, expected {NAMESPACES}"));
         }
         if deployment.image.is_empty() {
             problems.push("image: is missing, expected what the function runs".to_owned());
         }
         for secret in &deployment.secrets {
-            if !is_name(secret) {
-                problems.push(format!("secrets: `{secret}` is not a secret's name"));
+            if !is_secret_name(secret) {
+                let expected = "letters, digits, `-`, `_` and `.`, and no `.` at its start";
+                problems.push(format!("secrets: `{secret}` is not a name, expected {expected}"));
             }
         }
         let mut labels = Labels { of: &deployment.labels, kind: "label", problems: &mut problems };
-        let scaling = labels.scaling();
+        let mut scaling = labels.scaling();
         let mut env =
             Labels { of: &deployment.env_vars, kind: "environment", problems: &mut problems };
-        let concurrency = env.number("max_inflight", 1..=100_000).unwrap_or(DEFAULT_CONCURRENCY);
+        let concurrency = env.number("max_inflight", 1..=100_000);
+        scaling.concurrency = concurrency.unwrap_or(1);
+        let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY);
         let timeout = env.duration("exec_timeout").unwrap_or(DEFAULT_TIMEOUT);
+        let mut annotations =
+            Labels { of: &deployment.annotations, kind: "annotation", problems: &mut problems };
+        let retry = annotations.retry();
         let limits = &deployment.limits;
         let memory_bytes = amount("memory", &limits.memory, memory_bytes, "128Mi", &mut problems);
         let cpu_millis = amount("cpu", &limits.cpu, cpu_millis, "500m", &mut problems);
         let topics = deployment.annotations.get("topic").map_or("", String::as_str);
         let spec = Self {
-            name,
+            name: deployment.key(),
+            namespace: namespace.to_owned(),
             image: deployment.image.clone(),
             command: deployment.env_process.split_whitespace().map(str::to_owned).collect(),
             env: deployment.env_vars.clone(),
@@ -130,6 +154,7 @@ impl Spec {
                 .get(HEALTH_ANNOTATION)
                 .cloned()
                 .unwrap_or_else(|| "/_/health".to_owned()),
+            retry,
         };
         if problems.is_empty() { Ok(spec) } else { Err(Invalid(problems)) }
     }
@@ -138,6 +163,28 @@ impl Spec {
 fn is_name(name: &str) -> bool {
     let is_legal = |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_');
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_legal)
+}
+
+/// What a namespace may be called.
+pub(crate) const NAMESPACES: &str =
+    "1 to 63 small letters, digits and `-`, and a letter or digit at both ends";
+
+/// Whether a namespace may be called so: as a label of a host name, as everywhere where there are namespaces.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    let is_legal = |letter: u8| matches!(letter, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(is_legal)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Whether a secret may be called so: its name is that of a file.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let is_legal =
+        |letter: u8| letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_' | b'.');
+    (1..=MAX_SECRET_NAME).contains(&name.len())
+        && name.bytes().all(is_legal)
+        && !name.starts_with('.')
 }
 
 /// Settings that are text, read one by one.
@@ -171,7 +218,7 @@ impl Labels<'_> {
                 _ => Target::Rate(target),
             }
         });
-        Scaling { min, max, zero_after, target }
+        Scaling { min, max, zero_after, target, concurrency: 1 }
     }
 
     fn number(&mut self, key: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
@@ -305,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_filled_in() {
         let spec = Spec::of(&deployment(&[], &[])).unwrap();
-        let scaling = Scaling { min: 1, max: 5, zero_after: None, target: None };
+        let scaling = Scaling { min: 1, max: 5, zero_after: None, target: None, concurrency: 1 };
         assert_eq!((spec.scaling, spec.concurrency), (scaling, 100));
         assert_eq!((spec.timeout, spec.memory_bytes), (Duration::from_secs(60), None));
     }
@@ -327,6 +374,7 @@ mod tests {
             max: 8,
             zero_after: Some(Duration::from_secs(150)),
             target: Some(Target::InFlight(5.0)),
+            concurrency: 4,
         };
         assert_eq!((spec.scaling, spec.concurrency), (expected, 4));
     }

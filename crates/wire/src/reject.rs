@@ -68,6 +68,9 @@ impl FromStr for RejectCode {
     }
 }
 
+/// Longest reason. Parsers quote the value that they did not expect, which may be all of a record's.
+const MAX_REASON_BYTES: usize = 600;
+
 /// A rejection: the code and what a person reads.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{reason}")]
@@ -79,8 +82,25 @@ pub struct Reject {
 }
 
 impl Reject {
-    /// A rejection with this code and reason.
+    /// A rejection with this code and reason, of which a very long one is cut: it becomes a header.
     pub fn new(code: RejectCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
+        let mut reason = reason.into();
+        if MAX_REASON_BYTES < reason.len() {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+            reason.push('…');
+        }
+        Self { code, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_quotes_a_whole_record_is_cut_between_characters() {
+        let reject = Reject::new(RejectCode::NotJson, format!("x{}", "ä".repeat(1000)));
+        assert_eq!(reject.reason.len(), MAX_REASON_BYTES - 1 + '…'.len_utf8());
+        assert!(reject.reason.ends_with("ä…"));
     }
 }

@@ -2,6 +2,8 @@
 //! and as its children.
 
 mod built_in;
+mod control;
+mod overseer;
 pub(crate) mod status;
 mod triggers;
 
@@ -15,40 +17,47 @@ use futures_util::future::BoxFuture;
 use pipeline::functions::{Function, Runtime};
 use runtime::deployment::Resources;
 use runtime::functions::{Drivers, Functions};
+use runtime::gateway::{Auth, Config};
 use runtime::pool::CallError;
 use runtime::process::Programs;
-use runtime::{Deployment, Request, Response};
+use runtime::{Deployment, Driver, Gateway, Request, Response, Secrets};
 
 use crate::outcome::OrConfig as _;
 use built_in::BuiltIn;
+pub(crate) use control::{Control, Reload};
+pub(crate) use overseer::Overseer;
 use triggers::Triggers;
 
 /// The edge runtime, under way.
 #[derive(Debug)]
 pub(crate) struct Node {
     functions: Functions,
+    secrets: Secrets,
+    programs: Arc<Programs>,
     triggers: Triggers,
+    /// As it runs.
+    runtime: Runtime,
 }
 
 impl Node {
     /// Starts the functions. Those with topics take their records from the broker at `servers`, unless their
     /// environment names another.
     pub(crate) fn start(runtime: &Runtime, servers: &str) -> anyhow::Result<Self> {
-        let secrets = runtime.dir.join("secrets");
-        let run = runtime.dir.join("run");
-        let programs = Programs::new(runtime.programs.clone(), secrets, run)
-            .with_context(|| format!("the runtime's folder {}", runtime.dir.display()))
+        let dir = &runtime.dir;
+        let secrets = Secrets::open(dir.join("secrets")).or_config()?;
+        let programs = Programs::new(runtime.programs.clone(), secrets.clone(), dir.join("run"))
+            .with_context(|| format!("the runtime's folder {}", dir.display()))
             .or_config()?;
-        for program in runtime.functions.iter().filter_map(|function| function.command.first()) {
-            programs.configured(program.into());
-        }
-        let drivers = Drivers { built_in: BuiltIn::drivers(), program: Arc::new(programs) };
-        let functions = Functions::open(runtime.dir.clone(), drivers).or_config()?;
+        let programs = Arc::new(programs);
+        let program: Arc<dyn Driver> = Arc::<Programs>::clone(&programs);
+        let drivers = Drivers { built_in: BuiltIn::drivers(), program };
+        let functions = Functions::open(dir.clone(), drivers).or_config()?;
         for function in &runtime.functions {
+            allow(&programs, function);
             functions.fix(deployment(function)).or_config()?;
         }
         let triggers = Triggers::start(functions.clone(), servers.to_owned());
-        Ok(Self { functions, triggers })
+        Ok(Self { functions, secrets, programs, triggers, runtime: runtime.clone() })
     }
 
     /// The functions.
@@ -56,10 +65,66 @@ impl Node {
         &self.functions
     }
 
+    /// Listens, if there is to be a gateway; with what `offramp ps` and the like ask for.
+    pub(crate) async fn gateway(&self, control: Control) -> anyhow::Result<Option<Gateway>> {
+        let Some(gateway) = &self.runtime.gateway else { return Ok(None) };
+        let mut config = Config::new(gateway.listen, self.runtime.dir.clone());
+        if let Some(pipeline::functions::Auth { user, password_file }) = &gateway.auth {
+            let password = std::fs::read_to_string(password_file)
+                .with_context(|| format!("password file `{}`", password_file.display()))
+                .or_config()?;
+            config.auth = Some(Auth::new(user, password.trim_end_matches(['\r', '\n'])));
+        }
+        config.extra = Some(Arc::new(control));
+        let functions = self.functions.clone();
+        Ok(Some(Gateway::bind(config, functions, self.secrets.clone()).await?))
+    }
+
+    /// Takes functions from a file that was read again: new versions run before they take the place of the old ones.
+    /// Returns a line for each function that changes.
+    pub(crate) fn reload(&mut self, runtime: &Runtime) -> anyhow::Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for function in &runtime.functions {
+            let name = &function.name;
+            let old = self.runtime.functions.iter().find(|old| old.name == *name);
+            if old == Some(function) {
+                continue;
+            }
+            allow(&self.programs, function);
+            if old.is_some() {
+                self.functions.update(deployment(function))?;
+                lines.push(format!("function `{name}`: is updated"));
+            } else {
+                self.functions.fix(deployment(function))?;
+                lines.push(format!("function `{name}`: is new"));
+            }
+        }
+        for old in &self.runtime.functions {
+            let name = &old.name;
+            if !runtime.functions.iter().any(|function| function.name == *name) {
+                self.functions.remove(name)?;
+                lines.push(format!("function `{name}`: is removed"));
+            }
+        }
+        if runtime.gateway != self.runtime.gateway || runtime.dir != self.runtime.dir {
+            lines
+                .push("[gateway] and [runtime]: what has changed there takes a restart".to_owned());
+        }
+        self.runtime.functions.clone_from(&runtime.functions);
+        Ok(lines)
+    }
+
     /// Stops taking records, has all functions finish their calls, and ends them.
     pub(crate) async fn close(self) {
         self.triggers.stop().await;
         self.functions.close().await;
+    }
+}
+
+/// Lets a function of the file be its program, wherever that is.
+fn allow(programs: &Programs, function: &Function) {
+    if let Some(program) = function.command.first() {
+        programs.configured(program.into());
     }
 }
 

@@ -12,6 +12,7 @@ mod dead_letters;
 mod faults;
 mod images;
 mod model;
+mod node;
 mod paper;
 mod peers;
 mod place;

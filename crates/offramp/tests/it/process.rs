@@ -92,9 +92,14 @@ impl Service {
     }
 
     /// SIGTERM; waits for the end, which must be success.
-    pub(crate) fn terminate(mut self) -> Vec<String> {
+    pub(crate) fn terminate(self) -> Vec<String> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.ended()
+    }
+
+    /// Waits for the end, which must be success; returns what was said.
+    pub(crate) fn ended(mut self) -> Vec<String> {
         let status = self.child.wait().unwrap();
         self.said.extend(self.lines.iter());
         assert!(status.success(), "{status}; said:\n{}", self.said.join("\n"));

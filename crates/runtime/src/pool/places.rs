@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoscale::ServiceTimes;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::{InstanceStatus, NEWEST, Phase, PoolStatus};
@@ -49,7 +50,7 @@ pub(super) struct Counts {
     pub(super) failed: u64,
     pub(super) broken_instances: u64,
     pub(super) last_failure: Option<String>,
-    busy: Duration,
+    served: ServiceTimes,
     call_seconds: Option<f64>,
     start_seconds: Option<f64>,
 }
@@ -57,7 +58,7 @@ pub(super) struct Counts {
 impl Counts {
     /// Takes note of an answered call.
     pub(super) fn took(&mut self, took: Duration) {
-        self.busy += took;
+        self.served.add(took);
         average(&mut self.call_seconds, took);
     }
 }
@@ -212,7 +213,7 @@ impl Places {
             failed: counts.failed,
             broken_instances: counts.broken_instances,
             last_failure: counts.last_failure.clone(),
-            busy_seconds: counts.busy.as_secs_f64(),
+            served: counts.served,
             call_seconds: counts.call_seconds,
             start_seconds: counts.start_seconds,
             instances: instances.collect(),

@@ -34,6 +34,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::driver::{Broken, Driver, Grace, Instance, Request, Response, Usage};
 use crate::logs::Logs;
+use crate::secrets::Secrets;
 use crate::spec::Spec;
 use child::Child;
 use limits::Limits;
@@ -55,8 +56,7 @@ const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
 pub struct Programs {
     /// The programs that may be named when a function is deployed.
     dir: PathBuf,
-    /// Secrets by name, a file each.
-    secrets: PathBuf,
+    secrets: Secrets,
     /// Where what runs is written down.
     run: PathBuf,
     /// Programs that the configuration names, wherever they are.
@@ -64,9 +64,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Programs of the folder `dir`, with the secrets in `secrets`. Children of an earlier process that kept its notes
+    /// Programs of the folder `dir`, which may read secrets. Children of an earlier process that kept its notes
     /// in `run` are ended.
-    pub fn new(dir: PathBuf, secrets: PathBuf, run: PathBuf) -> std::io::Result<Self> {
+    pub fn new(dir: PathBuf, secrets: Secrets, run: PathBuf) -> std::io::Result<Self> {
         std::fs::create_dir_all(&run)?;
         child::end_leftovers(&run)?;
         Ok(Self { dir, secrets, run, configured: Mutex::default() })
@@ -101,9 +101,10 @@ impl Programs {
 
     fn secret_values(&self, spec: &Spec) -> Result<HashMap<String, PathBuf>, String> {
         let path = |name: &String| {
-            let path = self.secrets.join(name);
-            let there = path.is_file().then_some((name.clone(), path));
-            there.ok_or_else(|| {
+            let there = self.secrets.has(&spec.namespace, name);
+            let folder = self.secrets.folder(&spec.namespace);
+            let path = std::path::absolute(folder.join(name)).ok().filter(|_| there);
+            path.map(|path| (name.clone(), path)).ok_or_else(|| {
                 format!("there is no secret `{name}`, expected it to be created first")
             })
         };
@@ -154,7 +155,9 @@ fn image_name(image: &str) -> &str {
 
 /// A secret's name as part of an environment variable's.
 fn variable(name: &str) -> String {
-    let letter = |letter: char| if letter == '-' { '_' } else { letter.to_ascii_uppercase() };
+    let letter = |letter: char| {
+        if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }
+    };
     name.chars().map(letter).collect()
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use runtime::functions::{Drivers, Functions};
 use runtime::process::Programs;
-use runtime::{Deployment, Request, Response};
+use runtime::{Deployment, Request, Response, Secrets};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,13 +27,16 @@ fn program() -> PathBuf {
 
 fn open(dir: &Path) -> Functions {
     let programs = dir.join("programs");
-    std::fs::create_dir_all(dir.join("secrets")).unwrap();
     if std::fs::create_dir(&programs).is_ok() {
         std::os::unix::fs::symlink(program(), programs.join("function")).unwrap();
     }
-    let program = Programs::new(programs, dir.join("secrets"), dir.join("run")).unwrap();
+    let program = Programs::new(programs, secrets(dir), dir.join("run")).unwrap();
     let drivers = Drivers { built_in: [].into(), program: Arc::new(program) };
     Functions::open(dir.join("state"), drivers).unwrap()
+}
+
+fn secrets(dir: &Path) -> Secrets {
+    Secrets::open(dir.join("secrets")).unwrap()
 }
 
 fn node() -> Node {
@@ -105,7 +108,7 @@ fn send(signal: &str, pid: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_is_called_and_what_it_says_is_kept() {
     let node = node();
-    std::fs::write(node.dir.path().join("secrets/api-key"), "s3cret").unwrap();
+    secrets(node.dir.path()).create("openfaas-fn", "api-key", b"s3cret").unwrap();
     let mut deployment = deployment(&[], &[("COLOUR", "green")]);
     deployment.secrets = vec!["api-key".into()];
     node.functions.deploy(deployment).unwrap();

@@ -7,6 +7,8 @@
 //!
 //! Nothing is kept here: each scrape asks those who count.
 
+mod functions;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,11 +32,13 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use runtime::Functions;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::tiers::Running;
+use functions::FunctionCollector;
 
 /// What the format calls itself.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -65,6 +69,11 @@ impl Metrics {
     /// Adds what tiers count.
     pub(crate) fn tiers(&mut self, tiers: &[Running]) {
         self.registry.register_collector(Box::new(TierCollector { tiers: tiers.to_vec() }));
+    }
+
+    /// Adds what functions count.
+    pub(crate) fn functions(&mut self, functions: Functions) {
+        self.registry.register_collector(Box::new(FunctionCollector { functions }));
     }
 
     /// Listens on an address.

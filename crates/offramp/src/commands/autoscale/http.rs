@@ -1,4 +1,7 @@
-//! One HTTP server, asked over and over.
+//! One HTTP or HTTPS server, asked over and over.
+//!
+//! Passwords and tokens are read for each request, as clusters replace them; certificates once, at the start. A client
+//! certificate can't be given.
 
 use std::io;
 use std::path::{Path, PathBuf};

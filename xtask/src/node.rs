@@ -63,7 +63,14 @@ fn measure(offramp: &str, dir: &Path) -> anyhow::Result<Figures> {
     node.functions(dir, &mut figures)?;
     drop(node);
     eprintln!("xtask: node: the demo within {} MiB", MEMORY_LIMIT >> 20);
-    let demo = group.command(offramp).args(["demo", "--drawn", "-o", "json"]).output();
+    let mut demo = group.command(offramp);
+    demo.args(["demo", "-o", "json"]);
+    // Else it downloads images, or draws some.
+    let mnist = run::root().join("../shared/data/mnist");
+    if mnist.is_dir() {
+        demo.arg("--data").arg(mnist);
+    }
+    let demo = demo.output();
     let demo = demo.context("the demo does not start")?;
     ensure!(demo.status.success(), "the demo: {}", String::from_utf8_lossy(&demo.stderr));
     let peak = group.peak().unwrap_or_default() as f64 / f64::from(1 << 20);

@@ -46,13 +46,24 @@ impl Chain {
 
     /// Decides for each tier of which there is a load, in their order.
     pub fn decide(&mut self, loads: &[Load], now: Duration) -> Vec<Decision> {
+        let loads: Vec<Option<Load>> = loads.iter().copied().map(Some).collect();
+        self.decide_known(&loads, now).into_iter().flatten().collect()
+    }
+
+    /// As [`decide`](Self::decide), where the load of some tiers can't be known at present. For these nothing is
+    /// decided, and nothing is foreseen of what they forward; their averages go on from the next load that is known.
+    pub fn decide_known(&mut self, loads: &[Option<Load>], now: Duration) -> Vec<Option<Decision>> {
         let mut fed = 0.0;
         let tiers = self.tiers.iter_mut().zip(loads);
-        let decide = |((scaler, share), load): (&mut (Autoscaler, Share), &Load)| {
+        let decide = |((scaler, share), load): (&mut (Autoscaler, Share), &Option<Load>)| {
+            let Some(load) = load else {
+                fed = 0.0;
+                return None;
+            };
             let decision = scaler.decide_fed(load, fed, now);
             share.see(load);
             fed = scaler.throughput(load, decision.to, fed) * share.value;
-            decision
+            Some(decision)
         };
         tiers.map(decide).collect()
     }
@@ -122,6 +133,20 @@ mod tests {
         }
         // Of 60 a second half is forwarded: 30 × 0.1 s, at four fifths of utilisation.
         assert!(instances[0] >= 6 && instances[1] >= 3, "{instances:?}");
+    }
+
+    #[test]
+    fn where_nothing_is_known_nothing_is_decided_and_nothing_forgotten() {
+        let mut chain = Chain::new(&[Policy::default(); 2]).unwrap();
+        for second in 0..100 {
+            let arrivals = second * 20;
+            let known = !(40..80).contains(&second);
+            let loads = [known.then(|| load(arrivals, 3, arrivals)), Some(load(arrivals, 3, 0))];
+            let decisions = chain.decide_known(&loads, Duration::from_secs(second));
+            assert_eq!(decisions[0].is_some(), known);
+            let kept = decisions.iter().flatten().all(|decision| decision.to == 3);
+            assert!(kept, "{decisions:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Asking brokers about topics and groups, and having them change topics.
 
+mod observer;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::error::KafkaError;
 use crate::fetcher::{EARLIEST, LATEST, offsets_request};
 use crate::group::{committed_in, committed_request, find_coordinator};
 use crate::sender::leader_may_have_moved;
+
+pub use observer::{Observer, Standing};
 
 /// How long a broker may take to carry out a change.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);

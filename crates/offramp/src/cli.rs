@@ -7,8 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    bench, broker, buffer, check, dead_letter, demo, down, function, init, lag, logs, model, ps,
-    reload, scale, tail, top, topic, train, up,
+    autoscale, bench, broker, buffer, check, dead_letter, demo, down, function, init, lag, logs,
+    model, ps, reload, scale, tail, top, topic, train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Top(top::Args),
     Logs(logs::Args),
     Scale(scale::Args),
+    Autoscale(Box<autoscale::Args>),
     Reload(reload::Args),
     Down(down::Args),
     Function(function::Args),
@@ -59,7 +60,9 @@ impl Command {
     /// Services say what they do; commands that end by themselves print results and only warn.
     pub(crate) fn default_log(&self) -> LevelFilter {
         match self {
-            Self::Up(_) | Self::Function(_) | Self::Broker(_) => LevelFilter::INFO,
+            Self::Up(_) | Self::Function(_) | Self::Broker(_) | Self::Autoscale(_) => {
+                LevelFilter::INFO
+            }
             _ => LevelFilter::WARN,
         }
     }
@@ -74,6 +77,7 @@ impl Command {
             Self::Top(args) => on_runtime(top::run(args)),
             Self::Logs(args) => logs::run(&args),
             Self::Scale(args) => scale::run(&args),
+            Self::Autoscale(args) => on_runtime(autoscale::run(args)),
             Self::Reload(args) => reload::run(&args),
             Self::Down(args) => down::run(&args),
             Self::Function(args) => on_runtime(function::run(args)),

@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Gateway")]
 pub(crate) struct GatewayArgs {
-    /// URL of the node's gateway: that of the [gateway] table of its pipeline file.
+    /// URL of the node's gateway: that of the `[gateway]` table of its pipeline file.
     #[arg(
         short,
         long,

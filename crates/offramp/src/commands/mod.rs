@@ -1,5 +1,6 @@
 //! One module per subcommand, each with its `Args` and `run`.
 
+pub(crate) mod autoscale;
 pub(crate) mod bench;
 pub(crate) mod broker;
 pub(crate) mod buffer;

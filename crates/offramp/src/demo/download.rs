@@ -1,7 +1,7 @@
 //! MNIST's test images, downloaded once and kept.
 //!
 //! The hosts are public mirrors of the original files. They are asked by plain HTTP: what makes a file
-//! trustworthy is its SHA-256, which is known, so TLS would add megabytes to the program and nothing else.
+//! trustworthy is its SHA-256, which is known, so that TLS would add nothing.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

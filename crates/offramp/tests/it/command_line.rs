@@ -100,6 +100,24 @@ fn a_folder_without_images_is_named() {
 }
 
 #[test]
+fn everything_that_is_wrong_with_what_is_to_be_scaled_is_said() {
+    let wrong = ["autoscale", "--gateway", "gateway:8080", "--function", "fog", "--max-scale", "0"];
+    let words = [
+        "--max-scale is 0, expected 1 to 1000",
+        "--gateway is \"gateway:8080\"",
+        "--topic is missing",
+        "--group is missing",
+    ];
+    check(&wrong, 78, &words);
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir.path().join("targets.toml"), "[[target]]\nfunktion = \"fog\"\n");
+    let words = ["4 problems", "line 2", "did you mean `function`?", "`topic` is missing"];
+    check(&["autoscale", "--targets", &file], 78, &words);
+    // What a file says of its targets, no flag says of them.
+    check(&["autoscale", "--targets", &file, "--max-scale", "3"], 2, &["--max-scale"]);
+}
+
+#[test]
 fn contradictory_flags_of_a_function_are_refused() {
     let model = crate::images::demo_models()[2].display().to_string();
     let forward = ["--forward-url", "http://127.0.0.1:1/"];

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod autoscale;
 mod bad_input;
 mod bench;
 mod broker_faults;

@@ -152,6 +152,27 @@ fn functions_run_in_the_process_and_beside_it_and_are_told_of() {
 }
 
 #[test]
+fn a_node_that_is_killed_takes_its_children_with_it() {
+    let mut node = Node::start("", &classify(""));
+    assert_eq!(node.post("/function/classify", &body(3)).0, 200);
+    let pid = node.function("classify")["instances"][0]["pid"].as_u64().unwrap();
+    let program = std::path::PathBuf::from(format!("/proc/{pid}/exe"));
+    let is_ours = || std::fs::read_link(&program).is_ok_and(|exe| exe.ends_with("offramp"));
+    assert!(is_ours());
+    let help = std::process::Command::new("setpriv").arg("--help").output();
+    if !help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--pdeathsig")) {
+        eprintln!("no setpriv of util-linux: children end at the next start");
+        return;
+    }
+    node.up.take().unwrap().kill();
+    let started = Instant::now();
+    while is_ours() {
+        assert!(started.elapsed() < DEADLINE, "the child is still there");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn without_a_gateway_commands_say_what_is_missing() {
     let address = free_address();
     let output = run(&["ps", "-g", &format!("http://{address}")]);

@@ -4,7 +4,8 @@
 //! `OFFRAMP_LISTEN`), and takes calls once it answers `GET` of its health path with anything below 500, which a
 //! server that does not know that path does too. It runs in a process group of its own, within its limits
 //! ([`limits`]), with its output in the function's logs. It is asked to end by `SIGTERM`, and made to by `SIGKILL`;
-//! nothing of its group outlives it. Children of a process that was killed are ended when it starts again.
+//! nothing of its group outlives it. Where `setpriv` (util-linux) is there, a child ends with this process, however that
+//! ends; elsewhere, and what it has itself started, when this one starts again.
 //!
 //! A program is a file of the programs' folder, or was named in the configuration: whoever may deploy functions can't
 //! run just anything.
@@ -48,6 +49,10 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// Largest answer of a function.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Runs a program with other attributes of its process.
+const SETPRIV: &str = "setpriv";
+/// The kernel signals the process when its parent has ended.
+const PARENT_DEATH: &str = "--pdeathsig";
 /// What a program sees of this process's environment.
 const INHERITED: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER"];
 
@@ -61,6 +66,8 @@ pub struct Programs {
     run: PathBuf,
     /// Programs that the configuration names, wherever they are.
     configured: Mutex<BTreeSet<PathBuf>>,
+    /// Whether there is a program that has the kernel end a child with this process.
+    ends_with_this: bool,
 }
 
 impl Programs {
@@ -69,7 +76,8 @@ impl Programs {
     pub fn new(dir: PathBuf, secrets: Secrets, run: PathBuf) -> std::io::Result<Self> {
         std::fs::create_dir_all(&run)?;
         child::end_leftovers(&run)?;
-        Ok(Self { dir, secrets, run, configured: Mutex::default() })
+        let ends_with_this = knows_parent_death();
+        Ok(Self { dir, secrets, run, configured: Mutex::default(), ends_with_this })
     }
 
     /// Lets a function be this program, which the configuration names.
@@ -116,7 +124,13 @@ impl Programs {
         let name: Arc<str> = format!("{}-{number}", spec.name).into();
         let secrets = self.secret_values(spec)?;
         let address = free_address().map_err(|error| format!("no free port: {error}"))?;
-        let mut command = Command::new(&program);
+        let mut command = if self.ends_with_this {
+            let mut command = Command::new(SETPRIV);
+            command.args([PARENT_DEATH, "KILL", "--"]).arg(&program);
+            command
+        } else {
+            Command::new(&program)
+        };
         command.args(spec.command.iter().skip(1)).env_clear();
         for key in INHERITED {
             if let Some(value) = std::env::var_os(key) {
@@ -145,6 +159,12 @@ impl Programs {
             }
         }
     }
+}
+
+/// Whether [`SETPRIV`] is there and has the option that is needed; others of that name have not.
+fn knows_parent_death() -> bool {
+    let help = std::process::Command::new(SETPRIV).arg("--help").output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(PARENT_DEATH))
 }
 
 /// `registry/path/name:tag` names the program `name`.

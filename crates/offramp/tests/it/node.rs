@@ -273,6 +273,33 @@ async fn a_topic_calls_a_function_and_what_it_refuses_is_a_dead_letter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connector_and_funnel_are_functions_too() {
+    let node = Node::start("", "");
+    let deploy = |name: &str, settings: Value| {
+        let image = format!("offramp/{name}");
+        let deployment = json!({ "service": name, "image": image, "envVars": settings });
+        node.post("/system/functions", &deployment.to_string())
+    };
+    let (servers, url) = (&node.servers, format!("{}/function/funnel", node.gateway));
+    let refused = deploy("funnel", json!({ "OFFRAMP_BOOTSTRAP_SERVERS": servers }));
+    let missing =
+        "function `funnel`: the following required arguments were not provided: --topic <TOPIC>";
+    assert_eq!(refused, (400, missing.to_owned()));
+    let topic = |name: &str| json!({ "OFFRAMP_BOOTSTRAP_SERVERS": servers, "OFFRAMP_TOPIC": name });
+    assert_eq!(deploy("funnel", topic("stored")).0, 202);
+    let mut settings = topic("more");
+    settings["OFFRAMP_URL"] = json!(url);
+    assert_eq!(deploy("connector", settings).0, 202);
+    node.until("the topic is there", |node| {
+        run_ok(&["topic", "list", "-b", &node.servers]).contains("more-dead-letter")
+    });
+    let records = (0..10).map(|at| of_value(&at.to_string(), &format!("[{at}]")));
+    send(servers, "more", records).await;
+    let stored = collect(servers, &["stored"], 10).await;
+    assert_eq!(stored.records["7"].1.value.as_deref(), Some(&b"[7]"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_read_again_changes_tiers_and_loses_no_record() {
     const RECORDS: usize = 4000;
     let node = Node::start("exit = { threshold = 1 }", "");

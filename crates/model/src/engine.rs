@@ -1,10 +1,12 @@
 //! Runs a sub-model on samples.
 //!
-//! The engine compiles a network for one batch size at a time: with the size known it picks its
+//! tract compiles a network for one batch size at a time: with the size known it picks its
 //! kernels and lays out its buffers ahead. Any number of samples is cut into batches of
 //! [`BATCH_SIZES`], largest first. A plan is compiled when it is first needed and shared by all
 //! engines of the sub-model while any of them lives; when the last engine is dropped, so is the
 //! memory of all plans. Batches are kept small enough for their activations to fit in a cache.
+//!
+//! ONNX Runtime takes any number of samples as one batch, through a session for each engine.
 //!
 //! A sample's result does not depend on the samples beside it.
 
@@ -15,6 +17,7 @@ use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::internal::TractErrorContext;
 
 use crate::onnx::check::Signature;
+use crate::onnx_runtime::Session;
 use crate::sub_model::{BatchGraph, OutputShapes, guarded};
 use crate::{Metadata, ModelError, SubModel};
 
@@ -29,6 +32,8 @@ const MAX_BATCH_ELEMENTS: usize = 1 << 15;
 
 type Plan = TypedRunnableModel;
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+/// One per batch size, from its first use.
+type States = [Option<State>; BATCH_SIZES.len()];
 
 /// The results for some samples, in their order.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,17 +120,27 @@ impl<'o> Rows<'o> {
 /// Runs one sub-model on one thread.
 pub struct Engine {
     sub_model: SubModel,
-    /// One per batch size, from its first use.
-    states: [Option<State>; BATCH_SIZES.len()],
+    runs: Runs,
     /// A batch of samples after scaling, kept for its memory.
     scaled: Vec<f32>,
 }
 
+/// What an engine has started.
+enum Runs {
+    Tract(Box<States>),
+    OnnxRuntime(Session),
+}
+
 impl Engine {
     pub(crate) fn new(sub_model: SubModel) -> Result<Engine, ModelError> {
-        let mut engine = Engine { sub_model, states: Default::default(), scaled: Vec::new() };
-        engine.state(0)?;
-        Ok(engine)
+        let runs = if let Some(file) = sub_model.for_onnx_runtime() {
+            Runs::OnnxRuntime(Session::new(&sub_model, file)?)
+        } else {
+            let mut states = Box::<States>::default();
+            state(&sub_model, &mut states, 0)?;
+            Runs::Tract(states)
+        };
+        Ok(Engine { sub_model, runs, scaled: Vec::new() })
     }
 
     /// The sub-model that this engine runs.
@@ -159,62 +174,65 @@ impl Engine {
             exit: Vec::with_capacity(count * classes),
             features: features_len.map(|len| Vec::with_capacity(count * len)),
         };
-        let mut rest = samples;
-        while !rest.is_empty() {
-            let size = largest_batch((rest.len() / len).min(plans.max_batch));
-            let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
-            self.run_batch(size, batch, &mut output)?;
-            rest = after;
+        match &mut self.runs {
+            Runs::Tract(states) => {
+                let mut rest = samples;
+                while !rest.is_empty() {
+                    let size = largest_batch((rest.len() / len).min(plans.max_batch));
+                    let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
+                    let fed = plans.fed(batch, &mut self.scaled);
+                    run_batch(&sub_model, states, size, fed, &mut output)?;
+                    rest = after;
+                }
+            }
+            Runs::OnnxRuntime(session) if count > 0 => {
+                session.run(&sub_model, plans.fed(samples, &mut self.scaled), &mut output)?;
+            }
+            Runs::OnnxRuntime(_) => {}
         }
         let temperature = sub_model.temperature();
         output.exit.chunks_exact_mut(classes).for_each(|row| apply_temperature(row, temperature));
         Ok(output)
     }
+}
 
-    fn run_batch(
-        &mut self,
-        size: usize,
-        samples: &[f32],
-        output: &mut Output,
-    ) -> Result<(), ModelError> {
-        let sub_model = self.sub_model.clone();
-        let plans = sub_model.plans();
-        let mut scaled = std::mem::take(&mut self.scaled);
-        let state = self.state(size)?;
-        let result = guarded(sub_model.name(), "run", || {
-            let shape = plans.batch_shape(size);
-            let input = match plans.scaling {
-                None => Tensor::from_shape(&shape, samples)?,
-                Some((scale, offset)) => {
-                    scaled.clear();
-                    scaled.extend(samples.iter().map(|sample| sample * scale + offset));
-                    Tensor::from_shape(&shape, &scaled)?
-                }
-            };
-            let results = state.run(tvec!(input.into()))?;
-            let (exit, features) = results.split_last().context("no output")?;
-            output.exit.extend_from_slice(exit.try_as_plain_ram()?.as_slice::<f32>()?);
-            if let (Some(all), Some(batch)) = (&mut output.features, features.first()) {
-                all.extend_from_slice(batch.try_as_plain_ram()?.as_slice::<f32>()?);
-            }
-            Ok(())
-        });
-        self.scaled = scaled;
-        if result.is_err() {
-            // A state that stopped half way may hold values of this batch.
-            self.states[size] = None;
+/// Runs one batch of the size at position `size`.
+fn run_batch(
+    sub_model: &SubModel,
+    states: &mut States,
+    size: usize,
+    fed: &[f32],
+    output: &mut Output,
+) -> Result<(), ModelError> {
+    let shape = sub_model.plans().batch_shape(size);
+    let state = state(sub_model, states, size)?;
+    let result = guarded(sub_model.name(), "run", || {
+        let results = state.run(tvec!(Tensor::from_shape(&shape, fed)?.into()))?;
+        let (exit, features) = results.split_last().context("no output")?;
+        output.exit.extend_from_slice(exit.try_as_plain_ram()?.as_slice::<f32>()?);
+        if let (Some(all), Some(batch)) = (&mut output.features, features.first()) {
+            all.extend_from_slice(batch.try_as_plain_ram()?.as_slice::<f32>()?);
         }
-        result
+        Ok(())
+    });
+    if result.is_err() {
+        // A state that stopped half way may hold values of this batch.
+        states[size] = None;
     }
+    result
+}
 
-    fn state(&mut self, size: usize) -> Result<&mut State, ModelError> {
-        let slot = &mut self.states[size];
-        if slot.is_none() {
-            let plan = self.sub_model.plans().plan(size)?;
-            *slot = Some(guarded(self.sub_model.name(), "start", || plan.spawn())?);
-        }
-        Ok(slot.as_mut().expect("the slot was filled just above"))
+fn state<'s>(
+    sub_model: &SubModel,
+    states: &'s mut States,
+    size: usize,
+) -> Result<&'s mut State, ModelError> {
+    let slot = &mut states[size];
+    if slot.is_none() {
+        let plan = sub_model.plans().plan(size)?;
+        *slot = Some(guarded(sub_model.name(), "start", || plan.spawn())?);
     }
+    Ok(slot.as_mut().expect("the slot was filled just above"))
 }
 
 impl std::fmt::Debug for Engine {
@@ -280,6 +298,14 @@ impl Plans {
             max_batch: (MAX_BATCH_ELEMENTS / shapes.largest).max(1),
             compiled: Mutex::default(),
         }
+    }
+
+    /// What the network is fed for samples as devices send them; `scaled` lends its memory.
+    fn fed<'s>(&self, samples: &'s [f32], scaled: &'s mut Vec<f32>) -> &'s [f32] {
+        let Some((scale, offset)) = self.scaling else { return samples };
+        scaled.clear();
+        scaled.extend(samples.iter().map(|sample| sample * scale + offset));
+        scaled
     }
 
     fn batch_shape(&self, size: usize) -> TVec<usize> {

@@ -4,7 +4,8 @@
 //! kernels and lays out its buffers ahead. Any number of samples is cut into batches of
 //! [`BATCH_SIZES`], largest first. A plan is compiled when it is first needed and shared by all
 //! engines of the sub-model while any of them lives; when the last engine is dropped, so is the
-//! memory of all plans. Batches are kept small enough for their activations to fit in a cache.
+//! memory of all plans. Batches are kept small enough for their activations to fit in a cache, and are of one sample
+//! where more would not be faster ([`gains_by_batches`]).
 //!
 //! ONNX Runtime takes any number of samples as one batch, through a session for each engine.
 //!
@@ -13,6 +14,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::internal::TractErrorContext;
 
@@ -29,6 +31,10 @@ const BATCH_SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// 784 inputs a batch of 64 took three times as long per sample as one of 32. It also keeps a batch
 /// in the processor's cache, and a network of large images within a small machine's memory.
 const MAX_BATCH_ELEMENTS: usize = 1 << 15;
+
+/// The most weights of a network that convolves whose samples are run one at a time: 1 MiB. More are no longer in the
+/// cache for the next sample, and are better read once for many.
+const MAX_CACHED_WEIGHTS: usize = 1 << 18;
 
 type Plan = TypedRunnableModel;
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
@@ -289,13 +295,17 @@ impl Plans {
     ) -> Plans {
         Plans {
             name: name.to_owned(),
-            graph,
             shape: signature.input_shape.clone(),
             scaling: Some((metadata.input_scale, metadata.input_offset))
                 .filter(|&scaling| scaling != (1.0, 0.0)),
             features_len: shapes.features.as_ref().map(|shape| shape.iter().product()),
             classes: shapes.classes,
-            max_batch: (MAX_BATCH_ELEMENTS / shapes.largest).max(1),
+            max_batch: if gains_by_batches(&graph.graph, signature.parameters) {
+                (MAX_BATCH_ELEMENTS / shapes.largest).max(1)
+            } else {
+                1
+            },
+            graph,
             compiled: Mutex::default(),
         }
     }
@@ -329,6 +339,16 @@ impl Plans {
     }
 }
 
+/// Whether a batch takes less time than its samples one by one. tract convolves images one by one in any case: of a
+/// single one it takes the patches as it multiplies, and of several it writes them all out before.
+fn gains_by_batches(graph: &TypedModel, weights: usize) -> bool {
+    let convolves = graph.nodes().iter().any(|node| {
+        let kernel = node.op_as::<Conv>().map(|conv| &conv.pool_spec.kernel_shape);
+        kernel.is_some_and(|kernel| kernel.iter().product::<usize>() > 1)
+    });
+    !convolves || weights > MAX_CACHED_WEIGHTS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +357,15 @@ mod tests {
     fn a_batch_is_the_largest_that_fits() {
         for (samples, expected) in [(1, 1), (3, 2), (31, 16), (32, 32), (1000, 64)] {
             assert_eq!(BATCH_SIZES[largest_batch(samples)], expected);
+        }
+    }
+
+    #[test]
+    fn samples_of_a_network_that_convolves_are_run_one_by_one() {
+        for (network, one_by_one) in [("mnist-conv", true), ("mnist-dense", false)] {
+            let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+            let sub_model = SubModel::load(&models.join(network).join("edge.onnx")).unwrap();
+            assert_eq!(sub_model.plans().max_batch == 1, one_by_one, "{network}");
         }
     }
 

@@ -1,7 +1,8 @@
-//! The engine's figures beside those of ONNX Runtime in Python, on one thread each.
+//! The engines' figures, tract's and ONNX Runtime's, beside those of ONNX Runtime in Python, on one thread each.
 
 use anyhow::Context as _;
 
+use crate::peers::FEATURE;
 use crate::{peers, run};
 
 /// The sub-models that are part of the project.
@@ -24,12 +25,17 @@ pub(crate) fn run(models: &[&str]) -> anyhow::Result<()> {
             Ok(path.to_str().with_context(|| format!("`{model}` is not UTF-8"))?.to_owned())
         })
         .collect::<anyhow::Result<_>>()?;
-    // A process for each model: what one leaves free, the next would take.
-    for path in &paths {
-        let bench = ["bench", "--workspace", "--bench", "engine", "--", path.as_str()];
-        run::cargo_with(&[], &bench)?;
-    }
     let python = peers::network_python()?;
+    let library = peers::onnx_runtime(&python)?;
+    let library = library.to_str().context("the path of the checkout is not UTF-8")?;
+    let bench = ["bench", "--workspace", "--features", FEATURE, "--bench", "engine", "--"];
+    // A process for each model: what one leaves free, the next would take.
+    for engine in ["--engine=tract", "--engine=onnxruntime"] {
+        for path in &paths {
+            let bench = [&bench[..], &[engine, path.as_str()]].concat();
+            run::cargo_with(&[("ORT_DYLIB_PATH", library)], &bench)?;
+        }
+    }
     let python = python.to_str().context("the path of the checkout is not UTF-8")?;
     for path in &paths {
         run::program(python, &["xtask/engine.py", path])?;

@@ -37,7 +37,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
            [--runs N] [--records N] [--rate R] [--data DIR]
-  engine   the engine's figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...
+  engine   the engines' figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...
   node     an edge node's figures: memory within a control group, cold starts, calls over HTTP (needs root):
            [--program PATH]";
 

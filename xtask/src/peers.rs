@@ -20,6 +20,9 @@ const NETWORKS: [&str; 5] = [
     "onnxruntime==1.32.0",
 ];
 
+/// What builds ONNX Runtime in as an engine.
+pub(crate) const FEATURE: &str = "model/onnxruntime";
+
 pub(crate) fn test() -> anyhow::Result<()> {
     run::installed("kcat", "-V", "kcat")?;
     let python = venv("clients", &CLIENTS)?;
@@ -56,7 +59,41 @@ pub(crate) fn networks() -> anyhow::Result<()> {
     run::cargo_with(
         &[("OFFRAMP_KERAS_CASES", keras), ("OFFRAMP_ONNX_CASES", onnx)],
         &[&tests[..], &["keras::", "onnx::"]].concat(),
+    )?;
+    engines(&python, onnx)
+}
+
+/// Compares the engine with ONNX Runtime in the same program, on the sub-models of the project, random networks and
+/// those in the folder `onnx`.
+fn engines(python: &Path, onnx: &str) -> anyhow::Result<()> {
+    let library = onnx_runtime(python)?;
+    // What CI leaves out, because it would check half of the workspace twice.
+    let lints = ["clippy", "--release", "--workspace", "--all-targets", "--features", FEATURE];
+    run::cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
+    let tests = ["test", "--release", "--workspace", "--features", FEATURE, "--test", "it"];
+    run::cargo_with(
+        &[("ORT_DYLIB_PATH", path(&library)?), ("OFFRAMP_ONNX_CASES", onnx)],
+        &[&tests[..], &["--", "--ignored", "onnx_runtime::"]].concat(),
     )
+}
+
+/// The shared library in the Python package of ONNX Runtime.
+pub(crate) fn onnx_runtime(python: &Path) -> anyhow::Result<PathBuf> {
+    let package = "site-packages/onnxruntime/capi";
+    let lib = python.parent().and_then(Path::parent).context("no environment")?.join("lib");
+    let versions = std::fs::read_dir(&lib).with_context(|| format!("`{}`", lib.display()))?;
+    let folders = versions.flatten().map(|version| version.path().join(package));
+    let mut files = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let library =
+        files.find(|file| file.file_name().to_string_lossy().starts_with("libonnxruntime."));
+    let library = library.with_context(|| {
+        format!(
+            "no `libonnxruntime.*` in `{}/*/{package}`: the package onnxruntime of this machine has its library \
+             elsewhere, and the engines can't be compared here",
+            lib.display()
+        )
+    })?;
+    Ok(library.path())
 }
 
 /// The interpreter that has all that makes and runs networks.

@@ -9,8 +9,9 @@ use anyhow::{Context as _, bail};
 use crate::run;
 
 /// Third-party crates that only one of ours may depend on.
-const LINKED_BY: [(&str, &str); 5] = [
+const LINKED_BY: [(&str, &str); 6] = [
     ("tract-onnx", "model"),
+    ("ort", "model"),
     ("toml", "tables"),
     ("tiny-skia", "bench"),
     ("ttf-parser", "bench"),

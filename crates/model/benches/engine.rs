@@ -1,15 +1,17 @@
-//! What the engine does on one thread: `cargo bench -p model --bench engine -- [MODEL]...`.
+//! What an engine does on one thread: `cargo bench -p model --bench engine -- [--engine=ENGINE] [MODEL]...`.
 //!
 //! For each model and batch size: samples per second (the median of seven runs, and the slowest and fastest), and how
 //! often and how much a call allocates; for each model also by how much the process's resident memory grew when it was
-//! loaded and had run (with several models only the first says something: the others take what it left). `cargo xtask engine` prints the same for ONNX Runtime.
+//! loaded and had run (with several models only the first says something: the others take what it left). The engine
+//! `onnxruntime` takes `--features onnxruntime`, and what it allocates is not counted. `cargo xtask engine` prints all of it
+//! for both, and for ONNX Runtime in Python.
 
 use std::alloc::System;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use model::random::Random;
-use model::{Engine, SubModel};
+use model::{Engine, EngineKind, SubModel};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -27,14 +29,24 @@ fn main() {
         .filter(|argument| !argument.starts_with("--"))
         .map(PathBuf::from)
         .collect();
+    let engine = std::env::args().find_map(|argument| {
+        Some(argument.strip_prefix("--engine=")?.parse().expect("an engine's name"))
+    });
+    let engine: EngineKind = engine.unwrap_or_default();
     let models = if given.is_empty() { committed() } else { given };
     eprintln!(
         "{:<28} {:>5} {:>12} {:>26} {:>11} {:>11}",
-        "model", "batch", "samples/s", "slowest to fastest", "allocs/call", "bytes/call"
+        engine.name(),
+        "batch",
+        "samples/s",
+        "slowest to fastest",
+        "allocs/call",
+        "bytes/call"
     );
     for path in models {
         let before = resident_kib();
-        let sub_model = SubModel::load(&path).expect("the model loads");
+        let sub_model = SubModel::load_for(&path, engine);
+        let sub_model = sub_model.unwrap_or_else(|error| panic!("{error}"));
         let mut engine = sub_model.engine().expect("the engine starts");
         let shown = path.iter().rev().take(2).collect::<Vec<_>>();
         let shown = shown.into_iter().rev().collect::<PathBuf>().display().to_string();

@@ -1,20 +1,25 @@
 //! Runs a sub-model on samples.
 //!
-//! The engine compiles a network for one batch size at a time: with the size known it picks its
+//! tract compiles a network for one batch size at a time: with the size known it picks its
 //! kernels and lays out its buffers ahead. Any number of samples is cut into batches of
 //! [`BATCH_SIZES`], largest first. A plan is compiled when it is first needed and shared by all
 //! engines of the sub-model while any of them lives; when the last engine is dropped, so is the
-//! memory of all plans. Batches are kept small enough for their activations to fit in a cache.
+//! memory of all plans. Batches are kept small enough for their activations to fit in a cache, and are of one sample
+//! where more would not be faster ([`gains_by_batches`]).
+//!
+//! ONNX Runtime takes any number of samples as one batch, through a session for each engine.
 //!
 //! A sample's result does not depend on the samples beside it.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::internal::TractErrorContext;
 
 use crate::onnx::check::Signature;
+use crate::onnx_runtime::Session;
 use crate::sub_model::{BatchGraph, OutputShapes, guarded};
 use crate::{Metadata, ModelError, SubModel};
 
@@ -27,8 +32,14 @@ const BATCH_SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// in the processor's cache, and a network of large images within a small machine's memory.
 const MAX_BATCH_ELEMENTS: usize = 1 << 15;
 
+/// The most weights of a network that convolves whose samples are run one at a time: 1 MiB. More are no longer in the
+/// cache for the next sample, and are better read once for many.
+const MAX_CACHED_WEIGHTS: usize = 1 << 18;
+
 type Plan = TypedRunnableModel;
 type State = SimpleState<TypedFact, Box<dyn TypedOp>>;
+/// One per batch size, from its first use.
+type States = [Option<State>; BATCH_SIZES.len()];
 
 /// The results for some samples, in their order.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,17 +126,27 @@ impl<'o> Rows<'o> {
 /// Runs one sub-model on one thread.
 pub struct Engine {
     sub_model: SubModel,
-    /// One per batch size, from its first use.
-    states: [Option<State>; BATCH_SIZES.len()],
+    runs: Runs,
     /// A batch of samples after scaling, kept for its memory.
     scaled: Vec<f32>,
 }
 
+/// What an engine has started.
+enum Runs {
+    Tract(Box<States>),
+    OnnxRuntime(Session),
+}
+
 impl Engine {
     pub(crate) fn new(sub_model: SubModel) -> Result<Engine, ModelError> {
-        let mut engine = Engine { sub_model, states: Default::default(), scaled: Vec::new() };
-        engine.state(0)?;
-        Ok(engine)
+        let runs = if let Some(file) = sub_model.for_onnx_runtime() {
+            Runs::OnnxRuntime(Session::new(&sub_model, file)?)
+        } else {
+            let mut states = Box::<States>::default();
+            state(&sub_model, &mut states, 0)?;
+            Runs::Tract(states)
+        };
+        Ok(Engine { sub_model, runs, scaled: Vec::new() })
     }
 
     /// The sub-model that this engine runs.
@@ -159,62 +180,65 @@ impl Engine {
             exit: Vec::with_capacity(count * classes),
             features: features_len.map(|len| Vec::with_capacity(count * len)),
         };
-        let mut rest = samples;
-        while !rest.is_empty() {
-            let size = largest_batch((rest.len() / len).min(plans.max_batch));
-            let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
-            self.run_batch(size, batch, &mut output)?;
-            rest = after;
+        match &mut self.runs {
+            Runs::Tract(states) => {
+                let mut rest = samples;
+                while !rest.is_empty() {
+                    let size = largest_batch((rest.len() / len).min(plans.max_batch));
+                    let (batch, after) = rest.split_at(BATCH_SIZES[size] * len);
+                    let fed = plans.fed(batch, &mut self.scaled);
+                    run_batch(&sub_model, states, size, fed, &mut output)?;
+                    rest = after;
+                }
+            }
+            Runs::OnnxRuntime(session) if count > 0 => {
+                session.run(&sub_model, plans.fed(samples, &mut self.scaled), &mut output)?;
+            }
+            Runs::OnnxRuntime(_) => {}
         }
         let temperature = sub_model.temperature();
         output.exit.chunks_exact_mut(classes).for_each(|row| apply_temperature(row, temperature));
         Ok(output)
     }
+}
 
-    fn run_batch(
-        &mut self,
-        size: usize,
-        samples: &[f32],
-        output: &mut Output,
-    ) -> Result<(), ModelError> {
-        let sub_model = self.sub_model.clone();
-        let plans = sub_model.plans();
-        let mut scaled = std::mem::take(&mut self.scaled);
-        let state = self.state(size)?;
-        let result = guarded(sub_model.name(), "run", || {
-            let shape = plans.batch_shape(size);
-            let input = match plans.scaling {
-                None => Tensor::from_shape(&shape, samples)?,
-                Some((scale, offset)) => {
-                    scaled.clear();
-                    scaled.extend(samples.iter().map(|sample| sample * scale + offset));
-                    Tensor::from_shape(&shape, &scaled)?
-                }
-            };
-            let results = state.run(tvec!(input.into()))?;
-            let (exit, features) = results.split_last().context("no output")?;
-            output.exit.extend_from_slice(exit.try_as_plain_ram()?.as_slice::<f32>()?);
-            if let (Some(all), Some(batch)) = (&mut output.features, features.first()) {
-                all.extend_from_slice(batch.try_as_plain_ram()?.as_slice::<f32>()?);
-            }
-            Ok(())
-        });
-        self.scaled = scaled;
-        if result.is_err() {
-            // A state that stopped half way may hold values of this batch.
-            self.states[size] = None;
+/// Runs one batch of the size at position `size`.
+fn run_batch(
+    sub_model: &SubModel,
+    states: &mut States,
+    size: usize,
+    fed: &[f32],
+    output: &mut Output,
+) -> Result<(), ModelError> {
+    let shape = sub_model.plans().batch_shape(size);
+    let state = state(sub_model, states, size)?;
+    let result = guarded(sub_model.name(), "run", || {
+        let results = state.run(tvec!(Tensor::from_shape(&shape, fed)?.into()))?;
+        let (exit, features) = results.split_last().context("no output")?;
+        output.exit.extend_from_slice(exit.try_as_plain_ram()?.as_slice::<f32>()?);
+        if let (Some(all), Some(batch)) = (&mut output.features, features.first()) {
+            all.extend_from_slice(batch.try_as_plain_ram()?.as_slice::<f32>()?);
         }
-        result
+        Ok(())
+    });
+    if result.is_err() {
+        // A state that stopped half way may hold values of this batch.
+        states[size] = None;
     }
+    result
+}
 
-    fn state(&mut self, size: usize) -> Result<&mut State, ModelError> {
-        let slot = &mut self.states[size];
-        if slot.is_none() {
-            let plan = self.sub_model.plans().plan(size)?;
-            *slot = Some(guarded(self.sub_model.name(), "start", || plan.spawn())?);
-        }
-        Ok(slot.as_mut().expect("the slot was filled just above"))
+fn state<'s>(
+    sub_model: &SubModel,
+    states: &'s mut States,
+    size: usize,
+) -> Result<&'s mut State, ModelError> {
+    let slot = &mut states[size];
+    if slot.is_none() {
+        let plan = sub_model.plans().plan(size)?;
+        *slot = Some(guarded(sub_model.name(), "start", || plan.spawn())?);
     }
+    Ok(slot.as_mut().expect("the slot was filled just above"))
 }
 
 impl std::fmt::Debug for Engine {
@@ -271,15 +295,27 @@ impl Plans {
     ) -> Plans {
         Plans {
             name: name.to_owned(),
-            graph,
             shape: signature.input_shape.clone(),
             scaling: Some((metadata.input_scale, metadata.input_offset))
                 .filter(|&scaling| scaling != (1.0, 0.0)),
             features_len: shapes.features.as_ref().map(|shape| shape.iter().product()),
             classes: shapes.classes,
-            max_batch: (MAX_BATCH_ELEMENTS / shapes.largest).max(1),
+            max_batch: if gains_by_batches(&graph.graph, signature.parameters) {
+                (MAX_BATCH_ELEMENTS / shapes.largest).max(1)
+            } else {
+                1
+            },
+            graph,
             compiled: Mutex::default(),
         }
+    }
+
+    /// What the network is fed for samples as devices send them; `scaled` lends its memory.
+    fn fed<'s>(&self, samples: &'s [f32], scaled: &'s mut Vec<f32>) -> &'s [f32] {
+        let Some((scale, offset)) = self.scaling else { return samples };
+        scaled.clear();
+        scaled.extend(samples.iter().map(|sample| sample * scale + offset));
+        scaled
     }
 
     fn batch_shape(&self, size: usize) -> TVec<usize> {
@@ -303,6 +339,16 @@ impl Plans {
     }
 }
 
+/// Whether a batch takes less time than its samples one by one. tract convolves images one by one in any case: of a
+/// single one it takes the patches as it multiplies, and of several it writes them all out before.
+fn gains_by_batches(graph: &TypedModel, weights: usize) -> bool {
+    let convolves = graph.nodes().iter().any(|node| {
+        let kernel = node.op_as::<Conv>().map(|conv| &conv.pool_spec.kernel_shape);
+        kernel.is_some_and(|kernel| kernel.iter().product::<usize>() > 1)
+    });
+    !convolves || weights > MAX_CACHED_WEIGHTS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +357,15 @@ mod tests {
     fn a_batch_is_the_largest_that_fits() {
         for (samples, expected) in [(1, 1), (3, 2), (31, 16), (32, 32), (1000, 64)] {
             assert_eq!(BATCH_SIZES[largest_batch(samples)], expected);
+        }
+    }
+
+    #[test]
+    fn samples_of_a_network_that_convolves_are_run_one_by_one() {
+        for (network, one_by_one) in [("mnist-conv", true), ("mnist-dense", false)] {
+            let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+            let sub_model = SubModel::load(&models.join(network).join("edge.onnx")).unwrap();
+            assert_eq!(sub_model.plans().max_batch == 1, one_by_one, "{network}");
         }
     }
 

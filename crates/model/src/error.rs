@@ -58,6 +58,19 @@ pub enum ModelError {
     #[error("sub-model `{name}`: the engine cannot {action}: {reason}")]
     Engine { name: String, action: &'static str, reason: String },
 
+    #[error(
+        "sub-model `{name}`: engine `onnxruntime` is not part of this program; build it with \
+         `--features onnxruntime`, or use `tract`"
+    )]
+    NoOnnxRuntime { name: String },
+
+    #[error(
+        "sub-model `{name}`: cannot load ONNX Runtime from `{}`: {reason}; expected its shared library, 1.17 or \
+         newer, at the path in ORT_DYLIB_PATH, or {default} where the system's loader finds it",
+        path.display()
+    )]
+    OnnxRuntimeLibrary { name: String, path: PathBuf, reason: String, default: String },
+
     #[error("sub-model `{name}`: {found} values are not a whole number of samples of {expected}")]
     Samples { name: String, found: usize, expected: usize },
 

@@ -13,7 +13,8 @@
 //! - [`evaluate`] measures a whole cascade of sub-models on a dataset.
 //! - [`calibrate`] finds the thresholds for what a cascade is to reach, and what can be promised of them.
 //!
-//! This is the only crate that links the neural network engine. It knows no topics, functions or
+//! The engine is tract, or ONNX Runtime ([`EngineKind`]) in programs that are built with the feature `onnxruntime`.
+//! This is the only crate that links either. It knows no topics, functions or
 //! tiers beyond the name that a file carries.
 
 pub mod calibrate;
@@ -28,6 +29,7 @@ pub mod keras;
 mod metadata;
 mod network;
 mod onnx;
+mod onnx_runtime;
 pub mod random;
 mod sub_model;
 mod zip;
@@ -41,4 +43,4 @@ pub use metadata::{Histogram, Metadata};
 pub use network::{Cut, ExitPlace, Network, Operation, Outline, SplitError};
 pub use onnx::{Arrangement, Artefact, Dense, Layer, TierLayers, Window};
 pub use sub_model::{SubModel, TensorSummary};
-pub use wire::ExitCriterion;
+pub use wire::{EngineKind, ExitCriterion};

@@ -15,7 +15,7 @@ use tract_onnx::tract_hir::internal::{DimLike, TractErrorContext};
 
 use crate::engine::{Engine, Plans};
 use crate::onnx::check::{self, MAX_ELEMENTS, Signature};
-use crate::{Metadata, ModelError};
+use crate::{EngineKind, Metadata, ModelError};
 
 /// The most bytes that a sub-model's file may have. Tiers are small by intent; this only keeps a
 /// wrong path from filling the memory.
@@ -28,6 +28,8 @@ pub struct SubModel {
     inner: Arc<Inner>,
     /// The file's, unless it was replaced.
     temperature: f32,
+    /// The file, of which ONNX Runtime makes its sessions; `None` where tract computes.
+    onnx_runtime: Option<Arc<[u8]>>,
 }
 
 struct Inner {
@@ -63,6 +65,24 @@ impl SubModel {
         SubModel::from_bytes(&path.display().to_string(), &read_bounded(path, MAX_BYTES)?)
     }
 
+    /// Loads the ONNX file at `path`, to be computed by `engine`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), [`ModelError::NoOnnxRuntime`] from a program that was built without it, and
+    /// [`ModelError::OnnxRuntimeLibrary`] where its library is not found.
+    pub fn load_for(path: &Path, engine: EngineKind) -> Result<SubModel, ModelError> {
+        let bytes = read_bounded(path, MAX_BYTES)?;
+        let sub_model = SubModel::from_bytes(&path.display().to_string(), &bytes)?;
+        if engine == EngineKind::Tract {
+            return Ok(sub_model);
+        }
+        let sub_model = SubModel { onnx_runtime: Some(bytes.into()), ..sub_model };
+        // Two samples: it holds a file to the number that it declares, where tract takes any.
+        sub_model.try_out(2)?;
+        Ok(sub_model)
+    }
+
     /// Loads the ONNX file with this content; `name` is for errors.
     ///
     /// # Errors
@@ -91,6 +111,7 @@ impl SubModel {
         let plans = Plans::new(name, graph, &signature, &metadata, &shapes);
         let sub_model = SubModel {
             temperature: metadata.temperature,
+            onnx_runtime: None,
             inner: Arc::new(Inner {
                 name: name.to_owned(),
                 version: version(bytes),
@@ -103,7 +124,7 @@ impl SubModel {
                 plans,
             }),
         };
-        sub_model.try_out()?;
+        sub_model.try_out(1)?;
         Ok(sub_model)
     }
 
@@ -125,7 +146,15 @@ impl SubModel {
     #[must_use]
     pub fn with_temperature(&self, temperature: f32) -> SubModel {
         assert!(temperature > 0.0 && temperature.is_finite(), "{temperature} is not a temperature");
-        SubModel { inner: Arc::clone(&self.inner), temperature }
+        SubModel { temperature, ..self.clone() }
+    }
+
+    /// What computes it.
+    pub fn engine_kind(&self) -> EngineKind {
+        match self.onnx_runtime {
+            Some(_) => EngineKind::OnnxRuntime,
+            None => EngineKind::Tract,
+        }
     }
 
     /// The first 16 hexadecimal digits of the SHA-256 of the file: two sub-models with the same
@@ -198,14 +227,26 @@ impl SubModel {
         &self.inner.name
     }
 
+    /// The names in the file of the input, the features and the exit.
+    #[cfg(feature = "onnxruntime")]
+    pub(crate) fn names(&self) -> (&str, Option<&str>, &str) {
+        let signature = &self.inner.signature;
+        (&signature.input, signature.features.as_deref(), &signature.exit)
+    }
+
+    /// The file, if ONNX Runtime computes it.
+    pub(crate) fn for_onnx_runtime(&self) -> Option<&[u8]> {
+        self.onnx_runtime.as_deref()
+    }
+
     pub(crate) fn plans(&self) -> &Plans {
         &self.inner.plans
     }
 
-    /// Runs one sample of zeros: what the engine only finds out when it computes is found here, and
+    /// Runs samples of zeros: what the engine only finds out when it computes is found here, and
     /// not at the first record.
-    fn try_out(&self) -> Result<(), ModelError> {
-        let zeros = vec![0.0; self.input_shape().iter().product()];
+    fn try_out(&self, samples: usize) -> Result<(), ModelError> {
+        let zeros = vec![0.0; samples * self.input_shape().iter().product::<usize>()];
         self.engine()?.run(&zeros).map(|_| ())
     }
 }

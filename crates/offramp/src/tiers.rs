@@ -98,6 +98,7 @@ impl Tiers {
             tracing::info!(
                 tier = tier.name,
                 model = sub_models[at].version(),
+                engine = tier.engine.name(),
                 input = tier.input.name,
                 output = tier.output.name,
                 in_flight = tier.in_flight,
@@ -229,6 +230,7 @@ impl Tiers {
 fn with_what_may_change_of(file: &Tier, was: &Tier) -> Tier {
     Tier {
         model: file.model.clone(),
+        engine: file.engine,
         exit: file.exit.clone(),
         encoding: file.encoding,
         shape: file.shape.clone(),

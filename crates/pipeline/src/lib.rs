@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use tables::{Invalid, Problem};
 pub use uplink::{Buffer, OnLoss, Uplink, WhenFull};
-use wire::{Encoding, ExitCriterion};
+use wire::{Encoding, EngineKind, ExitCriterion};
 
 /// A pipeline: its tiers from the devices upwards, and the embedded broker if a tier asks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Tier {
     pub name: String,
     /// The sub-model's artefact.
     pub model: PathBuf,
+    /// What computes it.
+    pub engine: EngineKind,
     /// What replaces the artefact's own exit.
     pub exit: ExitSettings,
     /// Where records arrive.

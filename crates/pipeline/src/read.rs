@@ -22,6 +22,7 @@ const EMBEDDED: &str = "embedded";
 const NAME: &str = "a name of letters, digits, `-`, `_` and `.`, at most 100 long";
 const ENCODINGS: &str = "one of json, u8, i16, i32, f16, f32, f64, int8";
 const CRITERIA: &str = "\"max-softmax\", \"margin\" or \"entropy\"";
+const ENGINES: &str = "\"tract\" or \"onnxruntime\"";
 const FEATURES: &str = "\"json\", \"f32\", \"f16\" or \"int8\"";
 const SERVERS: &str = "\"embedded\" or \"host:port\", several separated by commas";
 
@@ -221,6 +222,7 @@ fn tier(
     }
     let read = Tier {
         model: model.map_or_else(PathBuf::new, |model| base.join(model)),
+        engine: table.parsed("engine", ENGINES).unwrap_or_default(),
         exit,
         input,
         encoding: samples.encoding,

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use wire::EngineKind;
+
 use crate::*;
 
 fn parse(text: &str) -> Pipeline {
@@ -56,6 +58,7 @@ fn every_key_has_its_effect() {
         [[tier]]
         name = "edge"
         model = "edge.onnx"
+        engine = "onnxruntime"
         exit = { criterion = "margin", threshold = 1, temperature = 2, class_thresholds = { "7" = 0.9 } }
         bootstrap_servers = "edge-0:9092, edge-1:9093"
         input = { topic = "in", encoding = "u8", shape = [28, 28] }
@@ -83,6 +86,10 @@ fn every_key_has_its_effect() {
         "#,
     );
     let edge = &pipeline.tiers[0];
+    assert_eq!(
+        pipeline.tiers.iter().map(|tier| tier.engine).collect::<Vec<_>>(),
+        [EngineKind::OnnxRuntime, EngineKind::Tract]
+    );
     assert_eq!((edge.encoding, edge.features), (Encoding::U8, Encoding::Int8));
     assert_eq!((edge.shape.as_deref(), edge.order), (Some(&[28, 28][..]), Order::Partition));
     let remote = Servers::Bootstrap("edge-0:9092, edge-1:9093".into());
@@ -215,6 +222,7 @@ fn what_cannot_be_written_or_read_is_named() {
         model = "edge.onnx"
         input = { encoding = "floats", shape = [28, 0] }
         features = "u8"
+        engine = "torch"
         order = "time"
         [[tier]]
         name = "cloud"
@@ -225,6 +233,7 @@ fn what_cannot_be_written_or_read_is_named() {
     for expected in [
         "`encoding` is \"floats\", expected one of json, u8",
         "`shape` is a list, expected the lengths of 1 to 8 dimensions, as [28, 28]",
+        "`engine` is \"torch\", expected \"tract\" or \"onnxruntime\"",
         "`features` is \"u8\", expected \"json\", \"f32\", \"f16\" or \"int8\"",
         "`order` is \"time\", expected \"key\", \"partition\" or \"none\"",
         "`features` is set, but the last tier forwards none: remove it",

@@ -6,6 +6,7 @@
 //! - [`encoding`]: the ways in which samples stand in a value: JSON, raw elements, scaled bytes.
 //! - [`body`]: the JSON body of a call from one function to another over HTTP.
 //! - [`exit`]: exit criteria by name, as configuration and model artefacts write them.
+//! - [`engine`]: engines by name.
 //! - [`trace`]: the trace context of a record that comes without one.
 //! - [`reject`]: why a record can never succeed, by a stable code and a sentence.
 //!
@@ -13,6 +14,7 @@
 
 pub mod body;
 pub mod encoding;
+pub mod engine;
 pub mod exit;
 pub mod header;
 pub mod record;
@@ -22,6 +24,7 @@ pub mod tensor;
 pub mod trace;
 
 pub use encoding::Encoding;
+pub use engine::EngineKind;
 pub use exit::ExitCriterion;
 pub use record::{Header, Record, Source};
 pub use reject::{Reject, RejectCode};

@@ -10,6 +10,7 @@ mod golden;
 mod guarantee;
 mod keras;
 mod onnx;
+mod onnx_runtime;
 
 use std::path::PathBuf;
 

@@ -24,7 +24,8 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Pipeline> {
 
 /// Loads the sub-models of all tiers and checks that they fit together; reports every problem.
 pub(crate) fn load_sub_models(pipeline: &Pipeline) -> anyhow::Result<Vec<SubModel>> {
-    let loaded: Vec<_> = pipeline.tiers.iter().map(|tier| SubModel::load(&tier.model)).collect();
+    let load = |tier: &Tier| SubModel::load_for(&tier.model, tier.engine);
+    let loaded: Vec<_> = pipeline.tiers.iter().map(load).collect();
     let mut problems: Vec<String> = loaded
         .iter()
         .zip(&pipeline.tiers)

@@ -176,3 +176,28 @@ fn a_network_is_shown_and_split_as_proposed() {
     assert!(run_ok(&["model", "show", "--dot", network]).starts_with("digraph "));
     assert!(run_ok(&["model", "show", network]).contains("no sub-model: "));
 }
+
+#[test]
+fn thresholds_by_class_are_imported_into_the_sub_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("edge.onnx").to_str().unwrap().to_owned();
+    let models = models();
+    let import = |model: &str, thresholds: &str| {
+        let threshold = ["--threshold", "0.6", "--class-thresholds", thresholds];
+        run(&[&["model", "import", model, "-o", &out][..], &threshold].concat())
+    };
+    assert!(import(&models[0], "7=0.9,1=0.25").status.success());
+    let shown = json(&["model", "show", &out, "-o", "json"]).to_string();
+    let expected = r#""class_thresholds":[0.6,0.25,0.6,0.6,0.6,0.6,0.6,0.9,0.6,0.6]"#;
+    assert!(shown.contains(expected), "no `{expected}` in {shown}");
+    for (model, thresholds, code, said) in [
+        (&models[0], "seven=0.9", 78, "names `seven`, expected labels of the sub-model: 0, 1, 2"),
+        (&models[2], "7=0.9", 78, "has no `features` output: the last tier always answers"),
+        (&models[0], "7=1.5", 2, "expected a number from 0 to 1"),
+    ] {
+        let output = import(model, thresholds);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(said), "no `{said}` in {error}");
+    }
+}

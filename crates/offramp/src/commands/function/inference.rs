@@ -9,7 +9,7 @@ use function::Inference;
 use function::http::client::HttpFunction;
 use function::http::server::{Function, Server};
 use function::inference::{Destination, Settings};
-use model::{ExitCriterion, SubModel};
+use model::{EngineKind, ExitCriterion, SubModel};
 use pipeline::{DEFAULT_MAX_BATCH, ExitSettings, OnLoss, Scale};
 use wire::Encoding;
 
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// The sub-model: an .onnx file of `offramp model import` or `offramp train`.
     #[arg(long, env = "OFFRAMP_MODEL", value_name = "FILE")]
     model: PathBuf,
+    /// What computes it: tract, or onnxruntime, whose library `ORT_DYLIB_PATH` names.
+    #[arg(long, env = "OFFRAMP_ENGINE", default_value_t)]
+    engine: EngineKind,
     /// Name of the tier, written into a header of every record; default: the one in the model.
     #[arg(long, env = "OFFRAMP_TIER")]
     tier: Option<String>,
@@ -85,7 +88,7 @@ fn on_loss(text: &str) -> Result<OnLoss, String> {
 
 /// Loads the sub-model and makes the function; its instances start to load.
 pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
-    let sub_model = SubModel::load(&args.model).or_config()?;
+    let sub_model = SubModel::load_for(&args.model, args.engine).or_config()?;
     let last = args.last || sub_model.features_shape().is_none();
     if last && args.forward_url.is_some() {
         let message = "`--forward-url` is given, but the model has no `features` output to forward";
@@ -143,6 +146,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
         listening = %server.address(),
         tier = inference.settings().tier,
         model = inference.sub_model().version(),
+        engine = inference.sub_model().engine_kind().name(),
         exit = ?inference.settings().exit,
         "inference ready"
     );

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::SubModel;
 use model::dataset::idx::{self, Split};
 use model::dataset::{Dataset, drawn};
 use model::evaluate::Stage;
+use model::{EngineKind, SubModel};
 use wire::Encoding;
 
 use crate::commands::exit_options;
@@ -23,6 +23,9 @@ pub(super) struct CascadeArgs {
     #[arg(long, value_delimiter = ',', default_value = "json", value_name = "ENCODING",
           value_parser = exit_options::features)]
     features: Vec<Encoding>,
+    /// What computes them: tract, or onnxruntime, whose library `ORT_DYLIB_PATH` names.
+    #[arg(long, default_value_t)]
+    engine: EngineKind,
 }
 
 /// Labelled samples.
@@ -64,7 +67,7 @@ impl CascadeArgs {
         let features = per_way("--features", &self.features, ways)?;
         let mut stages = Vec::with_capacity(self.models.len());
         for (at, path) in self.models.iter().enumerate() {
-            let mut stage = Stage::new(SubModel::load(path)?);
+            let mut stage = Stage::new(SubModel::load_for(path, self.engine)?);
             stage.features = features.get(at).copied().unwrap_or_default();
             stages.push(stage);
         }

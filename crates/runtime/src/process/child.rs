@@ -157,7 +157,11 @@ pub(super) fn end_leftovers(run: &Path) -> std::io::Result<()> {
             tracing::info!(pid, "a function that an earlier run has left is ended");
             signal(pid, Signal::KILL);
         }
-        std::fs::remove_file(entry.path())?;
+        match std::fs::remove_file(entry.path()) {
+            // A child that was just being ended has taken its note with it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
     }
     Ok(())
 }

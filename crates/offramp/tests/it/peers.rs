@@ -13,6 +13,7 @@ fn up(dir: &std::path::Path) -> (Service, String) {
     crate::process::run_ok(&["init", dir.to_str().unwrap()]);
     let file = dir.join("offramp.toml");
     let text = std::fs::read_to_string(&file).unwrap();
+    let text = text.replace("# listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:0\"");
     std::fs::write(&file, format!("{text}\n[broker]\nlisten = \"127.0.0.1:0\"\n")).unwrap();
     let mut up = Service::start(&["up", file.to_str().unwrap()]);
     let address = up.wait_for("embedded broker")["listening"].clone();

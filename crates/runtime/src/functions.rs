@@ -192,14 +192,14 @@ impl Functions {
         let old = self.get(&key).ok_or(DeployError::NotFound(key))?;
         let (spec, driver) = self.understood(&deployment)?;
         let name = spec.name.clone();
-        let wanted = old.pool.status().wanted.max(1);
+        let wanted = old.pool.load().wanted.max(1);
         let image = spec.image.clone();
         let new = Function::start(deployment, spec, driver, old.past(), wanted);
         let this = self.clone();
         let update = tokio::spawn({
             let name = name.clone();
             async move {
-                let instances = old.pool.status().ready.clamp(1, new.spec.scaling.max);
+                let instances = old.pool.load().ready.clamp(1, new.spec.scaling.max);
                 match new.pool.ready(instances, UPDATE_FAILURES, UPDATE_TIMEOUT).await {
                     Ok(()) => this.replace(&name, &old, new).await,
                     Err(reason) => {

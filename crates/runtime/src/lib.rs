@@ -7,6 +7,7 @@
 //! What this crate leaves out: tensors, records and logs of records. What a function does with a call is its own
 //! business; those that are built in are given to it as drivers.
 
+mod chain;
 pub mod counts;
 pub mod deployment;
 pub mod driver;

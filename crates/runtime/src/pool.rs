@@ -313,6 +313,11 @@ impl Pool {
         self.shared.places().counts.last_failure = Some(reason);
     }
 
+    /// What it tells of itself but for its instances: for those who look often.
+    pub fn load(&self) -> PoolStatus {
+        self.shared.places().load()
+    }
+
     /// What it tells of itself.
     pub fn status(&self) -> PoolStatus {
         self.shared.places().status()

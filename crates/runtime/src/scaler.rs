@@ -94,7 +94,7 @@ impl Scaler {
             let scaled = Scaled { spec: Arc::clone(spec), rule: Rule::of(spec) };
             self.by_name.insert(spec.name.clone(), scaled);
         }
-        let status = function.pool.status();
+        let status = function.pool.load();
         match &mut self.by_name.get_mut(&spec.name)?.rule {
             Rule::Policy(policy) => {
                 let load = load(&status, spec);

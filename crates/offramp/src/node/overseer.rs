@@ -214,7 +214,7 @@ impl Shared {
         let calls = self
             .functions()
             .into_iter()
-            .map(|function| (function.spec.name.clone(), function.pool.status().arrived));
+            .map(|function| (function.spec.name.clone(), function.pool.load().arrived));
         Look { at: Instant::now(), tiers: tiers.collect(), calls: calls.collect() }
     }
 

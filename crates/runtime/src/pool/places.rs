@@ -195,7 +195,6 @@ impl Places {
     }
 
     pub(super) fn status(&self) -> PoolStatus {
-        let counts = &self.counts;
         let instances = self.by_id.values().map(|place| InstanceStatus {
             number: place.number,
             phase: place.phase,
@@ -203,6 +202,12 @@ impl Places {
             pid: place.instance.as_ref().and_then(|instance| instance.pid()),
             usage: place.instance.as_ref().and_then(|instance| instance.usage()),
         });
+        PoolStatus { instances: instances.collect(), ..self.load() }
+    }
+
+    /// The status without the instances, each of which may have to be asked of the system.
+    pub(super) fn load(&self) -> PoolStatus {
+        let counts = &self.counts;
         PoolStatus {
             wanted: self.wanted,
             ready: self.ready(),
@@ -216,7 +221,7 @@ impl Places {
             served: counts.served,
             call_seconds: counts.call_seconds,
             start_seconds: counts.start_seconds,
-            instances: instances.collect(),
+            instances: Vec::new(),
         }
     }
 }

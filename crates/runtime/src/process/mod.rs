@@ -33,6 +33,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use crate::chain::chain;
 use crate::driver::{Broken, Driver, Grace, Instance, Request, Response, Usage};
 use crate::logs::Logs;
 use crate::secrets::Secrets;
@@ -269,16 +270,6 @@ fn too_large() -> Response {
 
 fn uri(address: SocketAddr, path: &str) -> Result<Uri, hyper::http::Error> {
     Uri::builder().scheme("http").authority(address.to_string()).path_and_query(path).build()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 impl Instance for Process {

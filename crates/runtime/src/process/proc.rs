@@ -4,7 +4,6 @@ use crate::driver::Usage;
 
 /// Clock ticks a second in `/proc`, which Linux has fixed for programs on every architecture.
 const TICKS: f64 = 100.0;
-const PAGE_BYTES: u64 = 4096;
 
 /// What a process takes; `None` if it is not there.
 pub(super) fn usage(pid: u32) -> Option<Usage> {
@@ -13,13 +12,8 @@ pub(super) fn usage(pid: u32) -> Option<Usage> {
     let pages: u64 = stat.get(21)?.parse().ok()?;
     Some(Usage {
         cpu_seconds: (ticks(11)? + ticks(12)?) as f64 / TICKS,
-        memory_bytes: pages * page_bytes(),
+        memory_bytes: pages * rustix::param::page_size() as u64,
     })
-}
-
-fn page_bytes() -> u64 {
-    let bytes = rustix::param::page_size() as u64;
-    if bytes == 0 { PAGE_BYTES } else { bytes }
 }
 
 /// When a process started, in ticks since the system did: with its number, tells it from every other.

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{sleep, timeout};
 
+use crate::chain::chain;
 use crate::driver::Response;
 use crate::gateway::invoke::{CALL_ID, DURATION, drop_hop_by_hop, seconds};
 
@@ -71,7 +72,7 @@ impl Callbacks {
     async fn attempt(&self, request: Request<Full<Bytes>>) -> Result<Result<(), String>, String> {
         let response = timeout(TIMEOUT, self.client.request(request)).await;
         let response = response.map_err(|_| format!("no answer within {} s", TIMEOUT.as_secs()))?;
-        let status = response.map_err(|error| reason(&error))?.status();
+        let status = response.map_err(|error| chain(&error))?.status();
         let may_succeed_later = status.is_server_error()
             || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
         if may_succeed_later {
@@ -79,17 +80,6 @@ impl Callbacks {
         }
         Ok(if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) })
     }
-}
-
-/// The client's own message says only that something was wrong.
-fn reason(error: &hyper_util::client::legacy::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn request(url: &Uri, answered: Answered<'_>) -> Request<Full<Bytes>> {

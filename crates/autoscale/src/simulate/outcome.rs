@@ -4,7 +4,7 @@
 const STEP: f64 = 1.0;
 
 /// What came of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
     /// Seconds from arrival to answer, sorted.
     pub latencies: Vec<f64>,
@@ -71,12 +71,7 @@ impl Recorder {
         let mut recorder = Self {
             outcome: Outcome {
                 latencies: Vec::with_capacity(arrivals.len()),
-                unanswered: 0,
-                replica_seconds: 0.0,
-                ideal_seconds: 0.0,
-                length_s: 0.0,
-                actions: Vec::new(),
-                course: Vec::new(),
+                ..Outcome::default()
             },
         };
         for at in arrivals {

@@ -105,15 +105,8 @@ struct Course {
 
 impl Course {
     fn new(arrivals: &[f64]) -> Self {
-        let outcome = Outcome {
-            latencies: Vec::with_capacity(arrivals.len()),
-            unanswered: 0,
-            replica_seconds: 0.0,
-            ideal_seconds: 0.0,
-            length_s: 0.0,
-            actions: Vec::new(),
-            course: Vec::new(),
-        };
+        let outcome =
+            Outcome { latencies: Vec::with_capacity(arrivals.len()), ..Outcome::default() };
         let mut this = Self { outcome, last: (0.0, 1.0), wanted: 1 };
         for at in arrivals {
             this.second(*at).arrivals += 1;

@@ -34,7 +34,7 @@ impl DeadLetters {
             topic = self.funnel.topic(),
             "record goes to the dead letters: {reject}"
         );
-        let mut letter = letter(record, source, reject, attempts);
+        let mut letter = letter(record, Some(source), reject, attempts);
         let mut failures = 0;
         loop {
             match self.funnel.send(&letter).await {
@@ -60,14 +60,21 @@ impl DeadLetters {
     }
 }
 
-fn letter(record: &Record, source: &Source, reject: &Reject, attempts: u32) -> Record {
+/// The original record, and behind its headers why; where it stood, as far as this is known.
+pub(crate) fn letter(
+    record: &Record,
+    source: Option<&Source>,
+    reject: &Reject,
+    attempts: u32,
+) -> Record {
     let mut letter = record.clone();
     letter.headers.extend([
         Header::new(header::DEAD_LETTER_CODE, reject.code.name()),
         Header::new(header::DEAD_LETTER_REASON, reject.reason.clone()),
-        Header::new(header::DEAD_LETTER_SOURCE, source.to_string()),
-        Header::new(header::DEAD_LETTER_ATTEMPTS, attempts.to_string()),
     ]);
+    let source = source.map(|source| Header::new(header::DEAD_LETTER_SOURCE, source.to_string()));
+    letter.headers.extend(source);
+    letter.headers.push(Header::new(header::DEAD_LETTER_ATTEMPTS, attempts.to_string()));
     letter
 }
 
@@ -88,7 +95,7 @@ mod tests {
         };
         let source = Source { topic: "edge-input".into(), partition: 2, offset: 9 };
         let reject = Reject::new(RejectCode::NotJson, "the value is not JSON");
-        let letter = letter(&record, &source, &reject, 1);
+        let letter = letter(&record, Some(&source), &reject, 1);
         assert_eq!((&letter.key, &letter.value), (&record.key, &record.value));
         assert_eq!(letter.timestamp_ms, record.timestamp_ms);
         assert_eq!(letter.headers[..2], record.headers);

@@ -29,6 +29,8 @@ pub struct Inference {
     exit: Option<Destination>,
     /// Where features go; `None` gives them to the caller. Unused by the last tier, which always answers.
     forward: Option<Destination>,
+    /// Where records go that it refuses; `None` tells the caller.
+    refused: Option<Destination>,
     /// What a record goes through before it is inferred.
     before: Vec<Step>,
     /// What an answer goes through before it is delivered.
@@ -114,13 +116,28 @@ impl Inference {
         forward: Option<Destination>,
     ) -> Self {
         let pool = Pool::new(sub_model.clone(), settings.scale, settings.max_batch);
-        Self { settings, sub_model, pool, exit, forward, before: Vec::new(), after: Vec::new() }
+        Self {
+            settings,
+            sub_model,
+            pool,
+            exit,
+            forward,
+            refused: None,
+            before: Vec::new(),
+            after: Vec::new(),
+        }
     }
 
     /// The same with functions that a record goes through before it is inferred, and an answer before it is delivered.
     #[must_use]
     pub fn with_steps(self, before: Vec<Step>, after: Vec<Step>) -> Self {
         Self { before, after, ..self }
+    }
+
+    /// The same with a place for records that it refuses, for callers that would lose them.
+    #[must_use]
+    pub fn with_dead_letters(self, refused: Option<Destination>) -> Self {
+        Self { refused, ..self }
     }
 
     /// What it was told beside its sub-model.

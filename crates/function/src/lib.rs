@@ -18,6 +18,7 @@ pub mod http;
 pub mod inference;
 mod lanes;
 pub mod latency;
+pub mod platform;
 pub mod pool;
 pub mod steps;
 pub mod stop;

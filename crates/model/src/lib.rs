@@ -44,3 +44,4 @@ pub use network::{Cut, ExitPlace, Network, Operation, Outline, SplitError};
 pub use onnx::{Arrangement, Artefact, Dense, Layer, TierLayers, Window};
 pub use sub_model::{SubModel, TensorSummary};
 pub use wire::{EngineKind, ExitCriterion};
+pub use zip::unzip;

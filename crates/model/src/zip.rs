@@ -48,6 +48,24 @@ pub(crate) fn member(archive: &[u8], name: &str, max: u64) -> Result<Vec<u8>, St
     content(archive, entry, max).map_err(|reason| format!("its member `{name}` {reason}"))
 }
 
+/// The files of an archive, by name, of at most `max` bytes together.
+///
+/// # Errors
+///
+/// It is damaged, encrypted or larger; the message goes on after "`file`: ".
+pub fn unzip(archive: &[u8], max: u64) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let mut files = Vec::new();
+    let mut left = max;
+    for entry in entries(archive)? {
+        let name = &entry.name;
+        let content = content(archive, &entry, left)
+            .map_err(|reason| format!("its member `{name}` {reason}"))?;
+        left -= content.len() as u64;
+        files.push((entry.name, content));
+    }
+    Ok(files)
+}
+
 /// What an archive holds; errors go on after "`file`: ".
 pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let none = || "it has no directory".to_owned();

@@ -17,7 +17,11 @@
 
 mod callee;
 pub mod client;
+mod cloud_events;
+pub(crate) mod function;
+mod open_inference;
 pub mod server;
+mod trigger;
 
 use std::time::Duration;
 
@@ -32,6 +36,7 @@ use crate::failure::{Failure, Fate};
 
 pub(crate) use callee::Callee;
 pub use callee::{BadUrl, Local};
+pub use function::Function;
 
 /// Largest body of a call, in bytes: base64 and JSON around the largest record that brokers take by default.
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;

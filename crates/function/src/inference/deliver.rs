@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use wire::Record;
+use wire::{Record, Source};
 
 use super::{Inference, Outcome};
 use crate::connector::{Called, Lane};
+use crate::dead_letter::letter;
 use crate::failure::{Failure, Fate};
 use crate::funnel::{Funnel, Sending};
 use crate::http::client::HttpFunction;
@@ -158,6 +159,25 @@ impl Inference {
             });
         }
         called
+    }
+
+    /// Makes dead letters of records that can never succeed, where there is a place for them.
+    pub(crate) async fn bury_refused(
+        &self,
+        records: &[(Record, Option<Source>)],
+        called: &mut [Called],
+    ) {
+        let Some(refused) = &self.refused else { return };
+        for ((record, source), called) in records.iter().zip(called) {
+            let Err(Failure::Reject(reject)) = called else { continue };
+            tracing::warn!(code = %reject.code, "record goes to the dead letters: {reject}");
+            let record = letter(record, source.as_ref(), reject, 1);
+            let mut started = refused.start(&[Parcel { at: 0, record, lane: None }]).await;
+            *called = match started.pop().expect("one for one") {
+                Ok(on_its_way) => on_its_way.confirmed().await.map(|()| Fate::DeadLettered),
+                Err(failure) => Err(failure),
+            };
+        }
     }
 
     async fn start_forwards(

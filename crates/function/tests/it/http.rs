@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use function::http::server::{Function, Server};
+use function::http::Function;
+use function::http::server::Server;
 use function::inference::Settings;
 use function::stop::{self, Stopper};
 use function::{Inference, tier};
@@ -27,7 +28,7 @@ async fn serve() -> (String, Stopper, JoinHandle<()>) {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("http://{}", server.address());
     let (stopper, stop) = stop::channel();
-    let task = tokio::spawn(server.serve(Function::Inference(inference), stop));
+    let task = tokio::spawn(server.serve(Arc::new(Function::Inference(inference)), stop, Duration::ZERO));
     (url, stopper, task)
 }
 

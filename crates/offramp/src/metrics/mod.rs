@@ -7,6 +7,7 @@
 //!
 //! Nothing is kept here: each scrape asks those who count.
 
+mod container;
 mod functions;
 
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use broker::Monitor;
 use function::counters::Counts;
+use function::platform::Container;
 use function::uplink::Status;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -38,6 +40,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::tiers::Running;
+use container::ContainerCollector;
 use functions::FunctionCollector;
 
 /// What the format calls itself.
@@ -74,6 +77,11 @@ impl Metrics {
     /// Adds what functions count.
     pub(crate) fn functions(&mut self, functions: Functions) {
         self.registry.register_collector(Box::new(FunctionCollector { functions }));
+    }
+
+    /// Adds what a function's container counts.
+    pub(crate) fn container(&mut self, container: Arc<Container>) {
+        self.registry.register_collector(Box::new(ContainerCollector { container }));
     }
 
     /// Listens on an address.

@@ -1,20 +1,19 @@
 //! `offramp function connector`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use function::connector::{self, Target};
 use function::http::client::HttpFunction;
-use function::http::server::{Function, Server};
 use function::{Connector, Funnel};
 use kafka::{Consumer, Producer};
 use pipeline::{DEFAULT_IN_FLIGHT, DEFAULT_LINGER, Order, Retry};
 
+use super::container;
 use crate::outcome::OrConfig as _;
-use crate::signals::stop_on_signal;
 
 /// Kafka -> function: take the records of a topic to a function's URL.
+///
+/// It answers probes, and nothing else, where a platform looks for it, at $PORT or with --listen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Brokers of the topic: host:port, several separated by commas.
@@ -56,9 +55,8 @@ pub(crate) struct Args {
     #[arg(long, env = "OFFRAMP_BACKOFF_MS_MAX", default_value_t = Retry::default().backoff_max.as_millis() as u64,
           value_parser = clap::value_parser!(u64).range(1..=3_600_000), value_name = "MS")]
     backoff_ms_max: u64,
-    /// Also answer probes (`/_/health`, `/_/ready`) on this address.
-    #[arg(long, env = "OFFRAMP_LISTEN", value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(super) container: container::Args,
 }
 
 fn order(text: &str) -> Result<Order, String> {
@@ -85,23 +83,4 @@ pub(crate) async fn build(args: &Args) -> anyhow::Result<Connector> {
     let settings = connector::Settings { in_flight, order: args.order, retry };
     tracing::info!(topic = args.topic, group, url = args.url, in_flight, "connector ready");
     Ok(Connector::new(consumer, Target::Url(target), dead_letters, settings))
-}
-
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let stop = stop_on_signal()?;
-    let connector = build(&args).await?;
-    let counters = connector.counters();
-    let probes = match args.listen {
-        Some(address) => {
-            let server = Server::bind(address).await?;
-            Some(tokio::spawn(server.serve(Function::Probes, stop.clone())))
-        }
-        None => None,
-    };
-    connector.run(stop).await?;
-    if let Some(probes) = probes {
-        probes.await.context("the probes' server panicked")?;
-    }
-    tracing::info!(counts = ?counters.counts(), "connector stopped");
-    Ok(())
 }

@@ -1,21 +1,17 @@
 //! `offramp function inference`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use function::Inference;
-use function::http::client::HttpFunction;
-use function::http::server::{Function, Server};
-use function::inference::{Destination, Settings};
+use function::inference::Settings;
 use model::{EngineKind, ExitCriterion, SubModel};
 use pipeline::{DEFAULT_MAX_BATCH, ExitSettings, OnLoss, Scale};
 use wire::Encoding;
 
+use super::{container, destination};
 use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
-use crate::signals::stop_on_signal;
 
 /// Sub-model -> exit or forward: answer what this tier is sure of.
 ///
@@ -45,12 +41,17 @@ pub(crate) struct Args {
     #[arg(long, env = "OFFRAMP_CLASS_THRESHOLDS", value_delimiter = ',', value_name = "LABEL=THRESHOLD",
           value_parser = exit_options::class_threshold)]
     class_thresholds: Vec<(String, f64)>,
-    /// Funnel for answers: http:// or h2c://.
+    /// Funnel for answers: http:// or h2c://; or a topic that this function writes itself, as
+    /// kafka://broker-0:9092,broker-1:9092/topic.
     #[arg(long, env = "OFFRAMP_EXIT_URL", value_name = "URL")]
     exit_url: Option<String>,
-    /// Funnel, http:// or h2c://, for the features of samples that this tier is not sure of.
+    /// Funnel or topic, as above, for the features of samples that this tier is not sure of.
     #[arg(long, env = "OFFRAMP_FORWARD_URL", value_name = "URL")]
     forward_url: Option<String>,
+    /// Funnel or topic, as above, for records that this function refuses; default: the caller hears why, and makes dead
+    /// letters. For a platform's trigger, which would lose them.
+    #[arg(long, env = "OFFRAMP_DEAD_LETTER_URL", value_name = "URL")]
+    dead_letter_url: Option<String>,
     /// What becomes of samples for the next tier while their funnel, or its broker, is away: `hold` has the caller
     /// try again, `answer-here` answers them here.
     #[arg(long, env = "OFFRAMP_ON_UPLINK_LOSS", default_value = OnLoss::default().name(), value_parser = on_loss)]
@@ -77,9 +78,8 @@ pub(crate) struct Args {
     /// How features are written for the next tier: json, f32, f16 or int8.
     #[arg(long, env = "OFFRAMP_FEATURES", default_value_t, value_parser = exit_options::features)]
     features: Encoding,
-    /// Address to listen on.
-    #[arg(long, env = "OFFRAMP_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    pub(super) container: container::Args,
 }
 
 fn on_loss(text: &str) -> Result<OnLoss, String> {
@@ -130,26 +130,20 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
             "`--on-uplink-loss answer-here` needs `--exit-url`, where the answers are to go";
         return Err(anyhow::anyhow!(message)).or_config();
     }
-    let destination = |url: Option<String>| {
-        url.map(|url| HttpFunction::new(&url).map(Destination::Url)).transpose().or_config()
-    };
-    let (exit_to, forward_to) = (destination(args.exit_url)?, destination(args.forward_url)?);
-    Ok(Inference::new(sub_model, settings, exit_to, forward_to))
-}
-
-pub(super) async fn run(args: Args) -> anyhow::Result<()> {
-    let listen = args.listen;
-    let stop = stop_on_signal()?;
-    let inference = build(args)?;
-    let server = Server::bind(listen).await?;
+    if settings.answer_here && args.forward_url.as_deref().is_some_and(destination::is_topic) {
+        let message = "`--on-uplink-loss answer-here` needs a funnel as `--forward-url`, which says when its broker is \
+                       away; for a topic, use `offramp up`";
+        return Err(anyhow::anyhow!(message)).or_config();
+    }
+    let to = |url: Option<String>| url.as_deref().map(destination::parse).transpose();
+    let (exit_to, forward_to) = (to(args.exit_url)?, to(args.forward_url)?);
     tracing::info!(
-        listening = %server.address(),
-        tier = inference.settings().tier,
-        model = inference.sub_model().version(),
-        engine = inference.sub_model().engine_kind().name(),
-        exit = ?inference.settings().exit,
+        tier = settings.tier,
+        model = sub_model.version(),
+        engine = sub_model.engine_kind().name(),
+        exit = ?settings.exit,
         "inference ready"
     );
-    server.serve(Function::Inference(Arc::new(inference)), stop).await;
-    Ok(())
+    let refused = to(args.dead_letter_url)?;
+    Ok(Inference::new(sub_model, settings, exit_to, forward_to).with_dead_letters(refused))
 }

@@ -1,35 +1,47 @@
 //! `offramp function`: one function as its own process; the entry point of a container.
 
 pub(crate) mod connector;
+mod container;
+mod destination;
 pub(crate) mod funnel;
 pub(crate) mod inference;
+pub(crate) mod kind;
 mod wait;
 
 use clap::Subcommand;
 
+use container::Which;
+use kind::Kind;
+
 /// Run one function as its own process: the entry point of a container.
 ///
-/// Every option can be given by its environment variable. Functions call each other with the paper's HTTP
-/// bodies: connector -> inference -> funnel.
+/// Every option can be given by its environment variable. Without a name it is the function that OFFRAMP_FUNCTION
+/// says, inference if none; on Fission and OpenWhisk the platform then says the rest. Functions call each other with
+/// the paper's HTTP bodies: connector -> inference -> funnel.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    function: Kind,
+    function: Option<Named>,
+    #[command(flatten)]
+    container: container::Args,
 }
 
 #[derive(Debug, Subcommand)]
-enum Kind {
+enum Named {
     Connector(connector::Args),
-    Inference(inference::Args),
+    Inference(Box<inference::Args>),
     Funnel(funnel::Args),
     Wait(wait::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    match args.function {
-        Kind::Connector(args) => connector::run(args).await,
-        Kind::Inference(args) => inference::run(args).await,
-        Kind::Funnel(args) => funnel::run(args).await,
-        Kind::Wait(args) => wait::run(args).await,
-    }
+    let (container, kind) = match args.function {
+        Some(Named::Connector(args)) => (args.container.clone(), Kind::Connector(args)),
+        Some(Named::Inference(args)) => (args.container.clone(), Kind::Inference(*args)),
+        Some(Named::Funnel(args)) => (args.container.clone(), Kind::Funnel(args)),
+        Some(Named::Wait(args)) => (args.container.clone(), Kind::Wait(args)),
+        None => return container::serve(&args.container, Which::Unnamed).await,
+    };
+    container::serve(&container, Which::Named(Box::new(kind))).await
 }

@@ -1,0 +1,216 @@
+//! A container with one function: found out where it runs, bound to its port, and served until told to stop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use function::Stop;
+use function::http::Function;
+use function::http::server::Server;
+use function::platform::detect::{Evidence, detect};
+use function::platform::{self, Container, Given, Platform, Probes, Start, Variables};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinHandle;
+
+use super::kind::{Kind, Started};
+use crate::metrics::{Metrics, MetricsServer};
+use crate::outcome::OrConfig as _;
+use crate::signals::stop_on_signal;
+
+/// Where `OpenFaaS` looks for readiness, if not over HTTP.
+const LOCK: &str = "/tmp/.lock";
+
+/// What all functions have in common: how they are a container.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Platform by whose contract to answer: plain, openfaas, fission, openwhisk, knative, nuclio or tinyfaas; default:
+    /// the one that this process finds itself on.
+    #[arg(long, env = "OFFRAMP_PLATFORM", value_name = "PLATFORM", help_heading = "Container")]
+    platform: Option<Platform>,
+    /// Address to listen on; default: where the platform expects it; with none, $PORT, or 127.0.0.1:8080.
+    #[arg(long, env = "OFFRAMP_LISTEN", value_name = "ADDRESS", help_heading = "Container")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Serve metrics for Prometheus on this address; default: none, on `openfaas` 0.0.0.0:8081.
+    #[arg(long, env = "OFFRAMP_METRICS", value_name = "ADDRESS", help_heading = "Container")]
+    metrics: Option<SocketAddr>,
+    /// Milliseconds to go on after SIGTERM while probes say that it drains; default: 5000 on `openfaas` (or its
+    /// `healthcheck_interval`) and `nuclio`, else 0.
+    #[arg(long, env = "OFFRAMP_DRAIN_MS", value_name = "MS", help_heading = "Container",
+          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    drain_ms: Option<u64>,
+}
+
+/// Which function a container is to be.
+#[derive(Debug)]
+pub(super) enum Which {
+    /// One whose settings are all there.
+    Named(Box<Kind>),
+    /// The one that variables and the platform say.
+    Unnamed,
+}
+
+/// Makes the container's function, and keeps what belongs to it.
+#[derive(Debug, Clone)]
+struct Starter(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    which: Option<Which>,
+    variables: Variables,
+    started: Option<Started>,
+    /// Why it did not start.
+    error: Option<anyhow::Error>,
+}
+
+impl Starter {
+    fn kind(&self, given: Given) -> anyhow::Result<Kind> {
+        let mut inner = self.0.lock().expect("no holder panics");
+        if matches!(inner.which, Some(Which::Named(_)))
+            && let Some(Which::Named(kind)) = inner.which.take()
+        {
+            return Ok(*kind);
+        }
+        let mut variables = inner.variables.clone();
+        variables.extend(given.variables);
+        platform::resolve(Path::new("/"), &mut variables).or_config()?;
+        Kind::of_variables(given.function.as_deref(), &variables).or_config()
+    }
+
+    async fn made(&self, given: Given) -> anyhow::Result<Function> {
+        let started = self.kind(given)?.start().await?;
+        let function = started.function.clone();
+        self.0.lock().expect("no holder panics").started = Some(started);
+        Ok(function)
+    }
+
+    fn started(&self) -> Option<Started> {
+        self.0.lock().expect("no holder panics").started.clone()
+    }
+}
+
+impl Start for Starter {
+    fn start(&self, given: Given) -> BoxFuture<'_, Result<Function, String>> {
+        async move {
+            self.made(given).await.map_err(|error| {
+                let words = format!("{error:#}");
+                self.0.lock().expect("no holder panics").error = Some(error);
+                words
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Serves a function until told to stop.
+pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let evidence = Evidence::of_this_process();
+    let detected = detect(args.platform, &evidence).or_config()?;
+    let platform = detected.platform;
+    let variables = evidence.variables;
+    let is_complete = match &which {
+        Which::Named(_) => true,
+        Which::Unnamed => !platform.initialises() || Kind::is_complete(&variables),
+    };
+    let is_connector = match &which {
+        Which::Named(kind) => kind.is_connector(),
+        Which::Unnamed => Kind::named(&variables) == "connector",
+    };
+    if is_connector && platform == Platform::OpenWhisk {
+        let message = "a connector can't run on `openwhisk`, which freezes containers that nobody calls; expected it \
+                       elsewhere, or the platform's Kafka feed";
+        return Err(anyhow::anyhow!(message)).or_config();
+    }
+    let drain = match args.drain_ms {
+        Some(ms) => Duration::from_millis(ms),
+        None => platform.drain(&variables).or_config()?,
+    };
+    let inner =
+        Inner { which: Some(which), variables: variables.clone(), started: None, error: None };
+    let starter = Starter(Arc::new(Mutex::new(inner)));
+    let container = Container::new(platform, Box::new(starter.clone()), &variables).or_config()?;
+    let container = Arc::new(container);
+    // Nobody calls a connector: it listens where it is told to, or where a platform looks.
+    let is_silent = is_connector
+        && platform == Platform::Plain
+        && args.listen.is_none()
+        && !variables.contains_key("PORT");
+    let mut servers = Vec::new();
+    if !is_silent {
+        let address = match args.listen {
+            Some(address) => address,
+            None => platform.address(&variables).or_config()?,
+        };
+        let server = Server::bind(address).await?;
+        tracing::info!(%platform, evidence = detected.evidence, listening = %server.address(), "container");
+        servers.push(tokio::spawn(server.serve(Arc::clone(&container), stop.clone(), drain)));
+        if let Some(address) = platform.probes_address() {
+            let probes = Arc::new(Probes(Arc::clone(&container)));
+            let server = Server::bind(address).await?;
+            servers.push(tokio::spawn(server.serve(probes, stop.clone(), drain)));
+        }
+    }
+    let _metrics = metrics(args, platform, &container).await?;
+    if is_complete {
+        if let Err(words) = container.start(Given::default()).await {
+            let error = starter.0.lock().expect("no holder panics").error.take();
+            return Err(error.unwrap_or_else(|| anyhow::anyhow!(words)));
+        }
+    } else {
+        tracing::info!("waiting to be told which function this is");
+    }
+    let lock = (platform == Platform::OpenFaas).then(|| std::fs::write(LOCK, ""));
+    let ended = until_stopped(&starter, stop, servers).await;
+    if let Some(Ok(())) = lock {
+        let _ = std::fs::remove_file(LOCK);
+    }
+    ended
+}
+
+async fn metrics(
+    args: &Args,
+    platform: Platform,
+    container: &Arc<Container>,
+) -> anyhow::Result<Option<MetricsServer>> {
+    let Some(address) = args.metrics.or_else(|| platform.metrics_address()) else {
+        return Ok(None);
+    };
+    let mut metrics = Metrics::default();
+    metrics.container(Arc::clone(container));
+    match metrics.serve(address).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if args.metrics.is_none() => {
+            tracing::warn!("no metrics: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns when told to stop and drained, or when the function has ended by itself.
+async fn until_stopped(
+    starter: &Starter,
+    mut stop: Stop,
+    servers: Vec<JoinHandle<()>>,
+) -> anyhow::Result<()> {
+    let by_itself = async {
+        match starter.started() {
+            Some(started) => started.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = by_itself => anyhow::bail!("{ended}"),
+        () = stop.said() => {}
+    }
+    if let Some(started) = starter.started() {
+        started.stop().await;
+    }
+    for server in servers {
+        server.await.context("a server panicked")?;
+    }
+    Ok(())
+}

@@ -118,8 +118,8 @@ impl Platform {
         (self == Self::OpenFaas).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8081)))
     }
 
-    /// How long to go on once told to stop, while probes say that this container is about to end. Knative and Fission
-    /// wait before they tell; an `OpenWhisk` container is called by one who hears 503 and goes elsewhere.
+    /// How long to go on once told to stop, while probes, and on `OpenWhisk` activations, are told that this container
+    /// is about to end. Knative and Fission wait before they tell.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Platform {
             Self::OpenFaas => {
                 Ok(limits::duration(variables, "healthcheck_interval")?.unwrap_or(DRAIN))
             }
-            Self::Nuclio => Ok(DRAIN),
+            Self::Nuclio | Self::OpenWhisk => Ok(DRAIN),
             _ => Ok(Duration::ZERO),
         }
     }

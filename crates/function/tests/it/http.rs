@@ -28,7 +28,11 @@ async fn serve() -> (String, Stopper, JoinHandle<()>) {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let url = format!("http://{}", server.address());
     let (stopper, stop) = stop::channel();
-    let task = tokio::spawn(server.serve(Arc::new(Function::Inference(inference)), stop, Duration::ZERO));
+    let task = tokio::spawn(server.serve(
+        Arc::new(Function::Inference(inference)),
+        stop,
+        std::time::Duration::ZERO,
+    ));
     (url, stopper, task)
 }
 

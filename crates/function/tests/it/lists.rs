@@ -32,7 +32,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 async fn serve(function: Function, stop: &Stop) -> SocketAddr {
     let server = Server::bind(ANYWHERE).await.unwrap();
     let address = server.address();
-    tokio::spawn(server.serve(function, stop.clone()));
+    tokio::spawn(server.serve(
+        std::sync::Arc::new(function),
+        stop.clone(),
+        std::time::Duration::ZERO,
+    ));
     address
 }
 

@@ -16,6 +16,7 @@ mod node;
 mod paper;
 mod peers;
 mod place;
+mod platforms;
 mod process;
 mod tail;
 mod topics;

@@ -81,6 +81,6 @@ pub(crate) async fn build(args: &Args) -> anyhow::Result<Connector> {
     let dead_letters = Funnel::new(Producer::new(servers)?, dead_letter);
     let in_flight = args.in_flight as usize;
     let settings = connector::Settings { in_flight, order: args.order, retry };
-    tracing::info!(topic = args.topic, group, url = args.url, in_flight, "connector ready");
+    tracing::info!(topic = args.topic, group, url = args.url, in_flight, "connector");
     Ok(Connector::new(consumer, Target::Url(target), dead_letters, settings))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, env = "OFFRAMP_METRICS", value_name = "ADDRESS", help_heading = "Container")]
     metrics: Option<SocketAddr>,
     /// Milliseconds to go on after SIGTERM while probes say that it drains; default: 5000 on `openfaas` (or its
-    /// `healthcheck_interval`) and `nuclio`, else 0.
+    /// `healthcheck_interval`), `nuclio` and `openwhisk`, else 0.
     #[arg(long, env = "OFFRAMP_DRAIN_MS", value_name = "MS", help_heading = "Container",
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     drain_ms: Option<u64>,
@@ -60,6 +60,8 @@ struct Starter(Arc<Mutex<Inner>>);
 struct Inner {
     which: Option<Which>,
     variables: Variables,
+    /// What it is called in the log.
+    name: &'static str,
     started: Option<Started>,
     /// Why it did not start.
     error: Option<anyhow::Error>,
@@ -80,9 +82,14 @@ impl Starter {
     }
 
     async fn made(&self, given: Given) -> anyhow::Result<Function> {
-        let started = self.kind(given)?.start().await?;
+        let kind = self.kind(given)?;
+        let name = kind.name();
+        let started = kind.start().await?;
         let function = started.function.clone();
-        self.0.lock().expect("no holder panics").started = Some(started);
+        let mut inner = self.0.lock().expect("no holder panics");
+        inner.started = Some(started);
+        inner.name = name;
+        drop(inner);
         Ok(function)
     }
 
@@ -128,8 +135,13 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         Some(ms) => Duration::from_millis(ms),
         None => platform.drain(&variables).or_config()?,
     };
-    let inner =
-        Inner { which: Some(which), variables: variables.clone(), started: None, error: None };
+    let inner = Inner {
+        which: Some(which),
+        variables: variables.clone(),
+        name: "function",
+        started: None,
+        error: None,
+    };
     let starter = Starter(Arc::new(Mutex::new(inner)));
     let container = Container::new(platform, Box::new(starter.clone()), &variables).or_config()?;
     let container = Arc::new(container);
@@ -138,14 +150,17 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         && platform == Platform::Plain
         && args.listen.is_none()
         && !variables.contains_key("PORT");
-    let mut servers = Vec::new();
+    let (mut servers, mut listening_on) = (Vec::new(), None);
     if !is_silent {
         let address = match args.listen {
             Some(address) => address,
             None => platform.address(&variables).or_config()?,
         };
         let server = Server::bind(address).await?;
-        tracing::info!(%platform, evidence = detected.evidence, listening = %server.address(), "container");
+        let listening = server.address();
+        listening_on = Some(listening);
+        let evidence = &detected.evidence;
+        tracing::info!(%platform, evidence, %listening, drain_ms = drain.as_millis(), "container");
         servers.push(tokio::spawn(server.serve(Arc::clone(&container), stop.clone(), drain)));
         if let Some(address) = platform.probes_address() {
             let probes = Arc::new(Probes(Arc::clone(&container)));
@@ -158,6 +173,11 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         if let Err(words) = container.start(Given::default()).await {
             let error = starter.0.lock().expect("no holder panics").error.take();
             return Err(error.unwrap_or_else(|| anyhow::anyhow!(words)));
+        }
+        let name = starter.0.lock().expect("no holder panics").name;
+        match listening_on {
+            Some(listening) => tracing::info!(%listening, "{name} ready"),
+            None => tracing::info!("{name} ready"),
         }
     } else {
         tracing::info!("waiting to be told which function this is");

@@ -21,6 +21,5 @@ pub(crate) struct Args {
 /// Makes the funnel. A topic that is not there is created.
 pub(crate) async fn build(args: &Args) -> anyhow::Result<Funnel> {
     kafka::admin::ensure_topics(&args.bootstrap_servers, &[&args.topic], 1).await?;
-    tracing::info!(topic = args.topic, "funnel ready");
     Ok(Funnel::new(Producer::new(&args.bootstrap_servers)?, &args.topic))
 }

@@ -142,7 +142,7 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
         model = sub_model.version(),
         engine = sub_model.engine_kind().name(),
         exit = ?settings.exit,
-        "inference ready"
+        "sub-model"
     );
     let refused = to(args.dead_letter_url)?;
     Ok(Inference::new(sub_model, settings, exit_to, forward_to).with_dead_letters(refused))

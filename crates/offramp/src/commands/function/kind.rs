@@ -41,9 +41,10 @@ impl Kind {
             "inference" => Self::Inference(settings(variables)?),
             "funnel" => Self::Funnel(settings(variables)?),
             "connector" => Self::Connector(settings(variables)?),
+            "wait" => Self::Wait(settings(variables)?),
             other => anyhow::bail!(
-                "`{other}` is not a function (of {NAME}, or as the platform names it); expected inference, funnel or \
-                 connector"
+                "`{other}` is not a function (of {NAME}, or as the platform names it); expected inference, funnel, \
+                 connector or wait"
             ),
         })
     }
@@ -56,6 +57,16 @@ impl Kind {
     /// Whether the variables say all that a function needs.
     pub(crate) fn is_complete(variables: &Variables) -> bool {
         Self::of_variables(None, variables).is_ok()
+    }
+
+    /// Its name in the command line and in variables.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Inference(_) => "inference",
+            Self::Funnel(_) => "funnel",
+            Self::Connector(_) => "connector",
+            Self::Wait(_) => "wait",
+        }
     }
 
     pub(crate) fn is_connector(&self) -> bool {

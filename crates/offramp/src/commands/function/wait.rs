@@ -19,6 +19,5 @@ pub(crate) struct Args {
 
 /// Makes the function.
 pub(super) fn build(args: &Args) -> Function {
-    tracing::info!(ms = args.ms, "wait ready");
     Function::Wait(Duration::from_millis(args.ms))
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod demo;
+mod fetch;
 mod logging;
 mod metrics;
 mod node;

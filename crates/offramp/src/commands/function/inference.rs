@@ -1,7 +1,5 @@
 //! `offramp function inference`.
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use function::Inference;
 use function::inference::Settings;
@@ -9,7 +7,7 @@ use model::{EngineKind, ExitCriterion, SubModel};
 use pipeline::{DEFAULT_MAX_BATCH, ExitSettings, OnLoss, Scale};
 use wire::Encoding;
 
-use super::{container, destination};
+use super::{container, destination, model_file};
 use crate::commands::exit_options;
 use crate::outcome::OrConfig as _;
 
@@ -18,9 +16,10 @@ use crate::outcome::OrConfig as _;
 /// A result whose URL is not given goes back to the caller, in the body of the response.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The sub-model: an .onnx file of `offramp model import` or `offramp train`.
+    /// The sub-model: an .onnx file of `offramp model import` or `offramp train`; or where it is downloaded from, as
+    /// https://host/edge.onnx#sha256=DIGITS.
     #[arg(long, env = "OFFRAMP_MODEL", value_name = "FILE")]
-    model: PathBuf,
+    model: String,
     /// What computes it: tract, or onnxruntime, whose library `ORT_DYLIB_PATH` names.
     #[arg(long, env = "OFFRAMP_ENGINE", default_value_t)]
     engine: EngineKind,
@@ -88,7 +87,8 @@ fn on_loss(text: &str) -> Result<OnLoss, String> {
 
 /// Loads the sub-model and makes the function; its instances start to load.
 pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
-    let sub_model = SubModel::load_for(&args.model, args.engine).or_config()?;
+    let file = model_file::local(&args.model)?;
+    let sub_model = SubModel::load_for(&file, args.engine).or_config()?;
     let last = args.last || sub_model.features_shape().is_none();
     if last && args.forward_url.is_some() {
         let message = "`--forward-url` is given, but the model has no `features` output to forward";
@@ -112,7 +112,7 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
         (sub_model, None)
     } else {
         let (sub_model, exit) = function::tier::exit_of(&sub_model, &exit)
-            .with_context(|| format!("sub-model `{}`", args.model.display()))
+            .with_context(|| format!("sub-model `{}`", args.model))
             .or_config()?;
         (sub_model, Some(exit))
     };

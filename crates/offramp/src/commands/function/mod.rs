@@ -6,6 +6,7 @@ mod destination;
 pub(crate) mod funnel;
 pub(crate) mod inference;
 pub(crate) mod kind;
+mod model_file;
 mod wait;
 
 use clap::Subcommand;

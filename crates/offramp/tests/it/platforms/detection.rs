@@ -47,3 +47,33 @@ fn a_plain_container_answers_every_probe() {
     }
     super::check_calls(&container, "/");
 }
+
+#[test]
+fn a_sub_model_may_be_fetched_by_url() {
+    use sha2::Digest as _;
+
+    let bytes = std::fs::read(model()).unwrap();
+    let sha256 = format!("{:x}", sha2::Sha256::digest(&bytes));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/edge.onnx", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                bytes.len()
+            );
+            std::io::Read::read(&mut &stream, &mut [0; 4096]).unwrap();
+            std::io::Write::write_all(&mut &stream, &[head.as_bytes(), &bytes].concat()).unwrap();
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = ("TMPDIR", dir.path().to_str().unwrap());
+    let container =
+        Container::start(&[scratch, ("OFFRAMP_MODEL", &format!("{url}#sha256={sha256}"))]);
+    super::check_calls(&container, "/");
+    let wrong = format!("{url}#sha256={}", "0".repeat(64));
+    let output = entry_point(&[scratch, ("OFFRAMP_MODEL", &wrong)]).output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("has another SHA-256"), "{said}");
+}

@@ -23,8 +23,8 @@ const USAGE: &str = "usage: cargo xtask TASK
 
   ci       all checks that need nothing but Rust and a C compiler: format, lints, docs, tests, tidy
   tidy     the dependency invariants of ARCHITECTURE.md, dead files, file sizes
-  peers    tests against real peers, fetched and started here: kcat, confluent-kafka, Keras, tf2onnx, ONNX Runtime;
-           [--networks] only those of imported networks
+  peers    tests against real peers, fetched and started here: kcat, confluent-kafka, tritonclient, the CloudEvents SDK,
+           Keras, tf2onnx, ONNX Runtime; [--networks] only those of imported networks
   parity   the broker's behavioural tests, against Apache Kafka and against ours
   clients  Kafka clients in five languages against the embedded broker: [--against kafka] [CLIENT]...
   faults   the broker killed 200 times under load, on a full disk, and with syncs that fail (needs root)

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use crate::run;
 
 /// Python packages, pinned: a peer that changes by itself would make yesterday's commit fail.
-const CLIENTS: [&str; 1] = ["confluent-kafka==2.16.1"];
+const CLIENTS: [&str; 3] =
+    ["confluent-kafka==2.16.1", "cloudevents==2.2.0", "tritonclient[http]==2.73.0"];
 /// Keras itself, in both generations, and ONNX Runtime, which say what an imported network computes; and what writes ONNX.
 const NETWORKS: [&str; 5] = [
     "tensorflow-cpu==2.21.0",

@@ -1,4 +1,4 @@
-//! Other people's clients read the outputs while it runs.
+//! Other people's clients: they read the outputs while it runs, and call a function.
 
 use std::process::{Command, Stdio};
 
@@ -75,4 +75,29 @@ async fn confluent_kafka_reads_all_answers_in_a_group() {
     let mut expected: Vec<String> = (0..RECORDS).map(|at| format!("r{at}")).collect();
     expected.sort();
     assert_eq!(ids, expected);
+}
+
+/// Runs a script of this folder against an inference function.
+fn call_function(script: &str, more: &[&str]) {
+    let model = crate::images::demo_models()[0].display().to_string();
+    let mut function =
+        Service::start(&["function", "inference", "--model", &model, "--listen", "127.0.0.1:0"]);
+    let address = function.wait_for("inference ready")["listening"].clone();
+    let python = std::env::var("OFFRAMP_PYTHON").unwrap();
+    let script = format!("{}/tests/it/{script}", env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(python).arg(script).arg(address).args(more).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && output.stdout == b"ok\n", "{stderr}");
+}
+
+#[test]
+#[ignore = "needs tritonclient: cargo xtask peers"]
+fn tritonclient_infers_in_json_and_in_binary() {
+    call_function("infer_tensors.py", &["edge"]);
+}
+
+#[test]
+#[ignore = "needs the CloudEvents SDK: cargo xtask peers"]
+fn the_cloud_events_sdk_reads_replies() {
+    call_function("send_events.py", &[]);
 }

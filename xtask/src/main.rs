@@ -1,13 +1,15 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `faas-cli`, `kafka`, `bench`, `rival`, `engine`, `node`.
+//! `chaos`, `outage`, `faas-cli`, `image`, `containers`, `kafka`, `bench`, `rival`, `engine`, `node`.
 
 mod bench;
 mod chaos;
 mod clients;
+mod containers;
 mod engine;
 mod faas_cli;
 mod faults;
 mod fuzz;
+mod image;
 mod kafka;
 mod node;
 mod parity;
@@ -33,6 +35,11 @@ const USAGE: &str = "usage: cargo xtask TASK
            [--stage functions|nodes] [--against offramp|kafka] [--seed N]
   outage   an edge node whose uplink is cut for a minute, records held and answered by it: [--seconds N]
   faas-cli a session with the real faas-cli against the gateway, which is fetched: [--if-installed]
+  image    the container image, without a base: [--arch x86_64|aarch64] [--profile dist|release] [--tag NAME]
+           [--models DIR]
+  containers
+           every platform's contract against the image in Docker and against the program for aarch64, emulated:
+           [--only docker|aarch64]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
@@ -55,6 +62,8 @@ fn main() -> anyhow::Result<()> {
         ["chaos", options @ ..] => chaos::test(options),
         ["outage", options @ ..] => chaos::outage::test(options),
         ["faas-cli", options @ ..] => faas_cli::test(options),
+        ["image", options @ ..] => image::run(options),
+        ["containers", options @ ..] => containers::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),

@@ -199,9 +199,9 @@ impl Node {
 
     fn footprint(&self, group: &Group, figures: &mut Figures) -> anyhow::Result<()> {
         eprintln!("xtask: node: idle for {} s", IDLE.as_secs());
-        wait(SETTLE);
+        program::wait(SETTLE);
         let (before, started) = (self.cpu()?, Instant::now());
-        wait(IDLE);
+        program::wait(IDLE);
         let share = (self.cpu()? - before) / started.elapsed().as_secs_f64();
         figures.push(("resident, idle".to_owned(), self.memory()?));
         figures
@@ -317,9 +317,4 @@ impl Node {
             ),
         ))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time that is measured over")]
-fn wait(time: Duration) {
-    std::thread::sleep(time);
 }

@@ -63,3 +63,9 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
+
+/// Lets time pass that is measured over, or before a peer is asked once more.
+#[expect(clippy::disallowed_methods, reason = "nothing here has more to do meanwhile")]
+pub(crate) fn wait(time: std::time::Duration) {
+    std::thread::sleep(time);
+}

@@ -40,7 +40,8 @@ pub(crate) fn installed(name: &str, argument: &str, package: &str) -> anyhow::Re
     Ok(())
 }
 
-fn answers(name: &str, argument: &str) -> bool {
+/// Whether a program is there and answers.
+pub(crate) fn answers(name: &str, argument: &str) -> bool {
     Command::new(name).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 

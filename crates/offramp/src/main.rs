@@ -6,6 +6,7 @@ mod demo;
 mod fetch;
 mod logging;
 mod metrics;
+mod multicall;
 mod node;
 mod outcome;
 mod record_text;
@@ -20,6 +21,9 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    if let Some(code) = multicall::run() {
+        return code;
+    }
     let cli = cli::Cli::parse();
     logging::start(cli.log.as_ref(), cli.command.default_log());
     // Connections and partitions take a file each, and many systems start with 1024 and allow far more.

@@ -69,9 +69,12 @@ struct Asked {
 
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
-    binary_data: Option<bool>,
-    binary_data_output: Option<bool>,
-    binary_data_size: Option<usize>,
+    #[serde(rename = "binary_data")]
+    is_binary: Option<bool>,
+    #[serde(rename = "binary_data_output")]
+    outputs_are_binary: Option<bool>,
+    #[serde(rename = "binary_data_size")]
+    size: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -216,13 +219,13 @@ async fn infer(inference: &Arc<Inference>, request: &Request<Bytes>) -> Result<A
     };
     let (samples, count) = input.samples(inference.sub_model().input_shape(), tail)?;
     let output = inference.pool().run(samples, count).await?;
-    let is_binary = asked.parameters.binary_data_output.unwrap_or(false);
+    let is_binary = asked.parameters.outputs_are_binary.unwrap_or(false);
     let outputs = OUTPUTS.into_iter().filter_map(|name| {
         let output_asked = asked.outputs.iter().find(|output| output.name == name);
         if output_asked.is_none() && !asked.outputs.is_empty() {
             return None;
         }
-        let binary = output_asked.and_then(|output| output.parameters.binary_data);
+        let binary = output_asked.and_then(|output| output.parameters.is_binary);
         Out::new(inference, &output, count, name, binary.unwrap_or(is_binary))
     });
     let response = InferResponse {
@@ -251,7 +254,7 @@ impl Input<'_> {
             return Err(wrong(reason));
         }
         let datatype = self.datatype.as_str();
-        let (values, read) = match (self.parameters.binary_data_size, self.data) {
+        let (values, read) = match (self.parameters.size, self.data) {
             (Some(size), _) => {
                 let bytes = tail.get(..size).ok_or_else(|| {
                     let there = tail.len();

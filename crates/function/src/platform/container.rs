@@ -144,7 +144,8 @@ impl Container {
             (false, false) => text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
             (false, true) => alive(),
         };
-        let is_full = || self.limits.in_flight.is_some_and(|most| most < self.counters.in_flight());
+        let is_full =
+            || self.limits.in_flight.is_some_and(|most| most <= self.counters.in_flight());
         Some(match (self.platform, path) {
             (Platform::OpenFaas, "/_/ready") if !draining && is_full() => full(),
             (Platform::Plain | Platform::OpenFaas, "/_/health" | "/_/ready")
@@ -244,11 +245,10 @@ pub struct Probes(pub std::sync::Arc<Container>);
 impl Service for Probes {
     async fn answer(&self, request: Request<Bytes>, draining: bool) -> Response<Bytes> {
         match request.uri().path() {
-            "/live" => text(StatusCode::OK, "OK"),
             "/ready" if draining || !self.0.is_ready() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "not ready")
             }
-            "/ready" => text(StatusCode::OK, "OK"),
+            "/live" | "/ready" => text(StatusCode::OK, "OK"),
             _ => text(StatusCode::NOT_FOUND, "expected /live or /ready"),
         }
     }

@@ -3,7 +3,7 @@
 //! A package is an `.onnx` file, or a folder (or a ZIP archive of one) that holds at most one, and, if there is
 //! something to set, `offramp.env` with a line `NAME=VALUE` for each variable.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Variables;
 
@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path, scratch: &Path) -> Result<Variables, String> {
     if bytes.starts_with(b"PK") {
         return of_archive(&bytes, scratch).map_err(|error| format!("package `{shown}`: {error}"));
     }
-    Ok(model(path.to_owned()))
+    Ok(model(path))
 }
 
 /// The variables that a package sets that came as bytes: an archive, or a sub-model.
@@ -34,10 +34,10 @@ pub(super) fn of_bytes(bytes: &[u8], scratch: &Path) -> Result<Variables, String
     }
     let file = scratch.join("model.onnx");
     write(&file, bytes)?;
-    Ok(model(file))
+    Ok(model(&file))
 }
 
-fn model(file: PathBuf) -> Variables {
+fn model(file: &Path) -> Variables {
     Variables::from([(MODEL.to_owned(), file.to_string_lossy().into_owned())])
 }
 
@@ -62,7 +62,7 @@ fn of_folder(folder: &Path) -> Result<Variables, String> {
     let mut variables = Variables::new();
     match std::fs::read_to_string(folder.join(VARIABLES)) {
         Ok(text) => {
-            variables = lines(&text).map_err(|error| format!("package `{shown}`: {error}"))?
+            variables = lines(&text).map_err(|error| format!("package `{shown}`: {error}"))?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
@@ -81,7 +81,7 @@ fn of_folder(folder: &Path) -> Result<Variables, String> {
     }
     match models.len() {
         0 => {}
-        1 => variables.extend(model(models.remove(0))),
+        1 => variables.extend(model(&models[0])),
         several => {
             return Err(format!(
                 "package `{shown}` holds {several} .onnx files, expected one, or {MODEL} in `{VARIABLES}`"

@@ -43,7 +43,7 @@ fn find(root: &Path, secret: &str) -> Option<String> {
     // A name is a file's, and leads nowhere else.
     let is_name = !secret.is_empty()
         && secret.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && secret.trim_matches('.') != "";
+        && !secret.trim_matches('.').is_empty();
     if !is_name {
         return None;
     }

@@ -11,10 +11,15 @@ use std::time::{Duration, Instant};
 /// Generous: the machines are shared, and a test that waits this long has failed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// The program, to be run with these arguments.
+/// The program, to be run with these arguments: the one that was built, or what `OFFRAMP_TEST_PROGRAM` says.
 pub(crate) fn offramp(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_offramp"));
-    command.args(arguments).env_remove("OFFRAMP_DATA").env_remove("OFFRAMP_LOG");
+    let program = std::env::var("OFFRAMP_TEST_PROGRAM");
+    let mut words = match &program {
+        Ok(program) => program.split(' '),
+        Err(_) => env!("CARGO_BIN_EXE_offramp").split('\0'),
+    };
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(arguments).env_remove("OFFRAMP_DATA").env_remove("OFFRAMP_LOG");
     command
 }
 

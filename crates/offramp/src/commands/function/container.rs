@@ -175,10 +175,8 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
             return Err(error.unwrap_or_else(|| anyhow::anyhow!(words)));
         }
         let name = starter.0.lock().expect("no holder panics").name;
-        match listening_on {
-            Some(listening) => tracing::info!(%listening, "{name} ready"),
-            None => tracing::info!("{name} ready"),
-        }
+        let listening = listening_on.map(tracing::field::display);
+        tracing::info!(listening, "{name} ready");
     } else {
         tracing::info!("waiting to be told which function this is");
     }
@@ -212,13 +210,13 @@ async fn metrics(
 
 /// Returns when told to stop and drained, or when the function has ended by itself.
 async fn until_stopped(
-    starter: &Starter,
+    starts: &Starter,
     mut stop: Stop,
     servers: Vec<JoinHandle<()>>,
 ) -> anyhow::Result<()> {
     let by_itself = async {
-        match starter.started() {
-            Some(started) => started.ended().await,
+        match starts.started() {
+            Some(running) => running.ended().await,
             None => std::future::pending().await,
         }
     };
@@ -226,8 +224,8 @@ async fn until_stopped(
         ended = by_itself => anyhow::bail!("{ended}"),
         () = stop.said() => {}
     }
-    if let Some(started) = starter.started() {
-        started.stop().await;
+    if let Some(running) = starts.started() {
+        running.stop().await;
     }
     for server in servers {
         server.await.context("a server panicked")?;

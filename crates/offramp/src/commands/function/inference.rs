@@ -17,7 +17,7 @@ use crate::outcome::OrConfig as _;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The sub-model: an .onnx file of `offramp model import` or `offramp train`; or where it is downloaded from, as
-    /// https://host/edge.onnx#sha256=DIGITS.
+    /// `https://host/edge.onnx#sha256=DIGITS`.
     #[arg(long, env = "OFFRAMP_MODEL", value_name = "FILE")]
     model: String,
     /// What computes it: tract, or onnxruntime, whose library `ORT_DYLIB_PATH` names.

@@ -16,7 +16,7 @@ use kind::Kind;
 
 /// Run one function as its own process: the entry point of a container.
 ///
-/// Every option can be given by its environment variable. Without a name it is the function that OFFRAMP_FUNCTION
+/// Every option can be given by its environment variable. Without a name it is the function that `OFFRAMP_FUNCTION`
 /// says, inference if none; on Fission and OpenWhisk the platform then says the rest. Functions call each other with
 /// the paper's HTTP bodies: connector -> inference -> funnel.
 #[derive(Debug, clap::Args)]

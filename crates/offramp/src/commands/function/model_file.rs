@@ -49,7 +49,7 @@ pub(super) fn local(model: &str) -> anyhow::Result<PathBuf> {
             Ok(bytes) => break bytes,
             Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
                 tracing::warn!(attempt, "sub-model not there yet: {error:#}");
-                std::thread::sleep(BACKOFF * 2u32.pow(attempt));
+                back_off(BACKOFF * 2u32.pow(attempt));
                 attempt += 1;
             }
             Err(error) => return Err(error),
@@ -58,6 +58,11 @@ pub(super) fn local(model: &str) -> anyhow::Result<PathBuf> {
     keep(&file, &bytes).with_context(|| format!("file `{}`", file.display()))?;
     tracing::info!(url, bytes = bytes.len(), "sub-model downloaded");
     Ok(file)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a sub-model is loaded on a thread that may wait")]
+fn back_off(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Whether a later attempt may end otherwise: a file that is another one stays so, and one that is not there.

@@ -5,7 +5,7 @@ use super::{Container, entry_point, model};
 #[test]
 fn the_platform_is_said_with_what_told() {
     let model = model();
-    let cases: [(&[(&str, &str)], &str, &str); 5] = [
+    let cases: [(&[_], _, _); 5] = [
         (&[], "plain", "no platform's signs"),
         (&[("K_SERVICE", "s"), ("K_REVISION", "r")], "knative", "K_SERVICE and K_REVISION"),
         (&[("fprocess", "x")], "openfaas", "fprocess"),
@@ -67,6 +67,7 @@ fn a_sub_model_may_be_fetched_by_url() {
         }
     });
     let dir = tempfile::tempdir().unwrap();
+    super::open_to_all(dir.path());
     let scratch = ("TMPDIR", dir.path().to_str().unwrap());
     let container =
         Container::start(&[scratch, ("OFFRAMP_MODEL", &format!("{url}#sha256={sha256}"))]);

@@ -26,7 +26,7 @@ fn it_listens_on_the_port_that_it_is_told() {
     let port = free_address().port().to_string();
     let mut command =
         entry_point(&[KNATIVE[0], KNATIVE[1], ("PORT", &port), ("OFFRAMP_MODEL", &model())]);
-    let mut service = Service::spawn(command.env_remove("OFFRAMP_LISTEN"));
+    let mut service = Service::spawn(&mut command);
     assert_eq!(service.wait_for("container ")["listening"], format!("0.0.0.0:{port}"));
     service.terminate();
 }

@@ -64,10 +64,27 @@ impl Answer {
     }
 }
 
-/// The program as a container's entry point, with these variables and nothing else of ours.
+/// The program as a container's entry point, with these variables and nothing else of ours: a process, or a container of
+/// the image that `OFFRAMP_TEST_IMAGE` names, with no rights, nothing to write but `/tmp`, and 64 MiB.
 fn entry_point(variables: &[(&str, &str)]) -> Command {
-    let mut command = offramp(&["function"]);
-    command.env("OFFRAMP_LISTEN", "127.0.0.1:0").envs(variables.iter().copied());
+    // Where it says a port, it is listened to.
+    let says_port = variables.iter().any(|(name, _)| *name == "PORT");
+    let listen: &[_] = if says_port { &[] } else { &[("OFFRAMP_LISTEN", "127.0.0.1:0")] };
+    let Ok(image) = std::env::var("OFFRAMP_TEST_IMAGE") else {
+        let mut command = offramp(&["function"]);
+        command.envs(listen.iter().chain(variables).copied());
+        return command;
+    };
+    let root = crate::images::root().display().to_string();
+    let mut command = Command::new("docker");
+    command.args(["run", "--rm", "--label", "offramp-test", "--network", "host", "--read-only"]);
+    command.args(["--memory", "64m", "--memory-swap", "64m", "--cap-drop", "ALL"]);
+    command.args(["--security-opt", "no-new-privileges", "--volume", "/tmp:/tmp"]);
+    command.args(["--volume", &format!("{root}:{root}:ro")]);
+    for (name, value) in [listen, variables].concat() {
+        command.args(["--env", &format!("{name}={value}")]);
+    }
+    command.arg(image);
     command
 }
 
@@ -89,12 +106,13 @@ impl Container {
 
 impl Port {
     fn send(self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nHost: container\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        let length = body.len();
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let headers: String = headers.collect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: container\r\nConnection: close\r\n{headers}\
+             Content-Length: {length}\r\n\r\n"
+        );
         self.send_raw(&[head.as_bytes(), body].concat())
     }
 
@@ -166,4 +184,21 @@ fn check_calls(container: &Container, path: &str) {
 fn package(dir: &Path) {
     std::fs::copy(&demo_models()[0], dir.join("edge.onnx")).unwrap();
     std::fs::write(dir.join("offramp.env"), "# a package\nOFFRAMP_TIER=packed\n").unwrap();
+    open_to_all(dir);
+}
+
+/// Lets a container read and write in a folder of a test.
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+/// Waits until something is so.
+fn until(is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + crate::process::DEADLINE;
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "it did not come about");
+        std::thread::yield_now();
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Container, body, check_answer, check_calls, model};
+use super::{Container, body, check_answer, check_calls, model, until};
 use crate::process::free_address;
 
 const OPENFAAS: (&str, &str) = ("OFFRAMP_PLATFORM", "openfaas");
@@ -52,7 +52,7 @@ fn calls_are_bounded_in_number_and_time() {
     let port = container.port;
     std::thread::scope(|scope| {
         let first = scope.spawn(move || port.post("/", "first"));
-        std::thread::sleep(Duration::from_millis(400));
+        until(|| port.get("/_/ready").status == 429);
         let second = container.post("/", "second");
         assert_eq!((second.status, second.header("retry-after")), (429, Some("1")));
         assert_eq!(container.get("/_/health").status, 200);
@@ -67,8 +67,7 @@ fn it_drains_before_it_ends() {
     let Container { service, port } = container;
     std::thread::scope(|scope| {
         let ended = scope.spawn(move || service.terminate());
-        std::thread::sleep(Duration::from_millis(700));
-        assert_eq!(port.get("/_/health").status, 503);
+        until(|| port.get("/_/health").status == 503);
         assert_eq!(port.post("/", &body(0)).status, 200);
         ended.join().unwrap();
     });
@@ -90,4 +89,17 @@ fn the_papers_body_is_answered_as_the_papers_function_does() {
     let done = container.post("/", &body(0)).json();
     check_answer(&done);
     assert_eq!(done["statusCode"], 200);
+}
+
+#[test]
+fn a_probe_that_runs_cat_finds_one() {
+    // In the image /bin/cat is a link to the program; here the link is made.
+    let dir = tempfile::tempdir().unwrap();
+    let cat = dir.path().join("cat");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_offramp"), &cat).unwrap();
+    let lock = dir.path().join("lock");
+    let run = || std::process::Command::new(&cat).arg(&lock).output().unwrap();
+    assert!(!run().status.success());
+    std::fs::write(&lock, "there").unwrap();
+    assert_eq!((run().status.success(), run().stdout), (true, b"there".to_vec()));
 }

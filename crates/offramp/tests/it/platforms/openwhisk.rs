@@ -1,13 +1,12 @@
 //! `OpenWhisk`: the invoker's requests to an action's container.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::{Answer, Container, body, check_answer, entry_point, model, package};
+use super::{Answer, Container, body, check_answer, entry_point, model, package, until};
 
 const OPENWHISK: (&str, &str) = ("__OW_API_HOST", "http://openwhisk");
 const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
@@ -212,9 +211,8 @@ fn while_it_drains_activations_go_elsewhere() {
     let Container { service, port } = container;
     std::thread::scope(|scope| {
         let ended = scope.spawn(move || service.terminate());
-        std::thread::sleep(Duration::from_millis(700));
         let value: Value = serde_json::from_str(&body(0)).unwrap();
-        assert_eq!(port.post("/run", &run(&value)).status, 503);
+        until(|| port.post("/run", &run(&value)).status == 503);
         ended.join().unwrap();
     });
 }

@@ -1,0 +1,72 @@
+//! The image against every platform's contract, and the same program for the other architecture.
+//!
+//! The tests are those of `crates/offramp/tests/it/platforms`; here what they start is a container, as a user of no
+//! rights, on a file system that can't be written, within 64 MiB, or the program for aarch64 under an emulator.
+
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+use crate::image::{Arch, assemble, build, engine};
+use crate::run;
+
+const IMAGE: &str = "offramp:under-test";
+
+pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
+    let (docker, emulated) = match arguments {
+        [] => (true, true),
+        ["--only", "docker"] => (true, false),
+        ["--only", "aarch64"] => (false, true),
+        _ => anyhow::bail!("containers has --only docker|aarch64, not `{}`", arguments.join(" ")),
+    };
+    if docker {
+        in_docker()?;
+    }
+    if emulated {
+        on_aarch64()?;
+    }
+    Ok(())
+}
+
+fn in_docker() -> anyhow::Result<()> {
+    let program = build(Arch::X86_64, "release")?;
+    let _engine = engine()?;
+    assemble(Arch::X86_64, &program, None, IMAGE)?;
+    let tested = tests(&[("OFFRAMP_TEST_IMAGE", IMAGE)], &["platforms::"]);
+    // Clients that were killed leave their containers.
+    let left = Command::new("docker")
+        .args(["ps", "--all", "--quiet", "--filter", "label=offramp-test"])
+        .output()
+        .context("docker could not be started")?;
+    for id in String::from_utf8_lossy(&left.stdout).split_whitespace() {
+        run::program("docker", &["rm", "--force", id])?;
+    }
+    tested
+}
+
+fn on_aarch64() -> anyhow::Result<()> {
+    let program = build(Arch::Aarch64, "release")?;
+    let program = program.to_str().context("the path of the checkout is not UTF-8")?;
+    let under = format!("qemu-aarch64-static {program}");
+    // The contracts, and the published counts of the paper's models.
+    tests(&[("OFFRAMP_TEST_PROGRAM", &under)], &["platforms::", "paper::"])?;
+    let mut demo = Command::new("qemu-aarch64-static");
+    demo.args([program, "demo", "--records", "200", "--rate", "50", "-o", "json"]);
+    let mnist = run::root().join("../shared/data/mnist");
+    if mnist.is_dir() {
+        demo.arg("--data").arg(mnist);
+    }
+    eprintln!("xtask: the demo on aarch64");
+    let output = demo.output().context("qemu-aarch64-static could not be started")?;
+    ensure!(output.status.success(), "the demo: {}", String::from_utf8_lossy(&output.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(summary["answered"] == 200, "the demo answered {}, expected 200", summary["answered"]);
+    Ok(())
+}
+
+fn tests(environment: &[(&str, &str)], names: &[&str]) -> anyhow::Result<()> {
+    let test = ["test", "--release", "--workspace", "--test", "it", "--"];
+    // An emulated program, or a container's start, takes its time.
+    let threads = ["--test-threads", "2"];
+    run::cargo_with(environment, &[&test[..], &threads, names].concat())
+}

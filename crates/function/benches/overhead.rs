@@ -90,6 +90,7 @@ async fn inference(sub_model: &SubModel, images: &[Bytes]) -> Times {
         encoding: Encoding::U8,
         features: Encoding::Int8,
         answer_here: false,
+        dialect: function::inference::Dialect::default(),
     };
     let inference = Inference::new(sub_model.clone(), settings, None, None);
     let mut times = Vec::with_capacity(RUNS);

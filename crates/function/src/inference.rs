@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use model::{Exit, Rows, SubModel, predict};
 use pipeline::Scale;
+use wire::kafka_ml::{self, InputFormat};
 use wire::{Encoding, Header, Record, Reject, RejectCode, Source, header, trace};
 
 use crate::connector::{Called, Lane};
@@ -83,6 +84,19 @@ pub struct Settings {
     /// Whether a sample is answered here when it can't be forwarded because the next tier is away. Takes
     /// effect where answers have a destination.
     pub answer_here: bool,
+    /// How values are written.
+    pub dialect: Dialect,
+}
+
+/// How values are written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Dialect {
+    /// Samples and features as their encodings say, answers as `[[…], …]`.
+    #[default]
+    Offramp,
+    /// As Kafka-ML's inference container does: one sample a record, in this format, features as `f32`, answers as
+    /// `{"values": […]}`.
+    KafkaMl(Arc<InputFormat>),
 }
 
 /// What a record became: a record with the answered samples, one with the forwarded ones, or both.
@@ -276,6 +290,9 @@ impl Inference {
             let reason = "the record has no value, expected samples";
             Reject::new(RejectCode::NotJson, reason)
         })?;
+        if let Dialect::KafkaMl(format) = &self.settings.dialect {
+            return Ok((format.decode(value, self.sub_model.input_shape())?, 1));
+        }
         let encoding = match record.header(header::ENCODING) {
             None => self.settings.encoding,
             Some(name) => {
@@ -319,23 +336,27 @@ impl Inference {
             confidences: &confidences,
             is_split: !answered.is_empty() && !forwarded.is_empty(),
         };
-        let outgoing = |rows: &[(usize, &[f32])], encoding| {
-            (!rows.is_empty()).then(|| self.outgoing(&hop, rows, encoding))
+        let outgoing = |rows: &[(usize, &[f32])], written| {
+            (!rows.is_empty()).then(|| self.outgoing(&hop, rows, written))
         };
-        let mut instead = outgoing(&instead, Encoding::Json);
+        let (answers, features) = match self.settings.dialect {
+            Dialect::Offramp => (Written::As(Encoding::Json), Written::As(self.settings.features)),
+            Dialect::KafkaMl(_) => (Written::Values, Written::As(Encoding::F32)),
+        };
+        let mut instead = outgoing(&instead, answers);
         if let Some(instead) = &mut instead {
             let why = Header::new(header::DEGRADED, header::DEGRADED_BY_UPLINK_LOSS);
             instead.headers.push(why);
         }
         Ok(Outcome {
-            answer: outgoing(&answered, Encoding::Json),
-            forward: outgoing(&forwarded, self.settings.features),
+            answer: outgoing(&answered, answers),
+            forward: outgoing(&forwarded, features),
             instead,
         })
     }
 
     /// A record that keeps what the incoming one had and adds this hop's headers.
-    fn outgoing(&self, hop: &Hop<'_>, rows: &[(usize, &[f32])], encoding: Encoding) -> Record {
+    fn outgoing(&self, hop: &Hop<'_>, rows: &[(usize, &[f32])], written: Written) -> Record {
         let Incoming { record, source, received_us } = hop.incoming;
         let mut headers = Vec::with_capacity(record.headers.len() + 8);
         // How the value was written that this hop has read; what it writes may be written otherwise.
@@ -359,10 +380,15 @@ impl Inference {
         if hop.is_split {
             headers.push(Header::new(header::ROWS, list(rows.iter().map(|&(row, _)| row), false)));
         }
-        if encoding != Encoding::Json {
-            headers.push(Header::new(header::ENCODING, encoding.name()));
-        }
-        let value = encoding.encode(rows.iter().map(|&(_, values)| values));
+        let value = match written {
+            Written::Values => kafka_ml::values(rows[0].1),
+            Written::As(encoding) => {
+                if encoding != Encoding::Json {
+                    headers.push(Header::new(header::ENCODING, encoding.name()));
+                }
+                encoding.encode(rows.iter().map(|&(_, values)| values))
+            }
+        };
         Record {
             key: record.key.clone(),
             headers,
@@ -370,6 +396,14 @@ impl Inference {
             value: Some(Bytes::from(value)),
         }
     }
+}
+
+/// How rows become a value.
+#[derive(Debug, Clone, Copy)]
+enum Written {
+    As(Encoding),
+    /// Kafka-ML's, of the only row.
+    Values,
 }
 
 /// A record that has arrived.

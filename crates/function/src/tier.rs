@@ -12,7 +12,7 @@ use wire::ExitCriterion;
 use crate::connector::{self, Connector, Target};
 use crate::funnel::Funnel;
 use crate::http::{BadUrl, Local};
-use crate::inference::{Destination, Inference, Replaceable, Settings};
+use crate::inference::{Destination, Dialect, Inference, Replaceable, Settings};
 use crate::steps::Step;
 use crate::uplink::{Ends, Uplink};
 
@@ -201,6 +201,7 @@ pub fn inference(
         encoding: tier.encoding,
         features: tier.features,
         answer_here: tier.uplink.as_ref().is_some_and(|up| up.on_loss == OnLoss::AnswerHere),
+        dialect: Dialect::Offramp,
     };
     let exit = Destination::Funnel(brokers.funnel(&tier.output)?);
     let forward = match (next, uplink) {

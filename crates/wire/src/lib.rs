@@ -17,6 +17,7 @@ pub mod encoding;
 pub mod engine;
 pub mod exit;
 pub mod header;
+pub mod kafka_ml;
 pub mod record;
 pub mod reject;
 mod scan;

@@ -42,6 +42,7 @@ pub(crate) fn settings(tier: &str) -> Settings {
         encoding: Encoding::Json,
         features: Encoding::Json,
         answer_here: false,
+        dialect: function::inference::Dialect::default(),
     }
 }
 

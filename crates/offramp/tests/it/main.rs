@@ -11,6 +11,7 @@ mod command_line;
 mod dead_letters;
 mod faults;
 mod images;
+mod kafka_ml;
 mod model;
 mod node;
 mod paper;

@@ -124,7 +124,7 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
     };
     let is_connector = match &which {
         Which::Named(kind) => kind.is_connector(),
-        Which::Unnamed => Kind::named(&variables) == "connector",
+        Which::Unnamed => matches!(Kind::named(&variables), "connector" | "kafka-ml"),
     };
     if is_connector && platform == Platform::OpenWhisk {
         let message = "a connector can't run on `openwhisk`, which freezes containers that nobody calls; expected it \

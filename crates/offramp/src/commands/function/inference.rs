@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use function::Inference;
-use function::inference::Settings;
+use function::inference::{Dialect, Settings};
 use model::{EngineKind, ExitCriterion, SubModel};
 use pipeline::{DEFAULT_MAX_BATCH, ExitSettings, OnLoss, Scale};
 use wire::Encoding;
@@ -124,6 +124,7 @@ pub(crate) fn build(args: Args) -> anyhow::Result<Inference> {
         encoding: args.encoding,
         features: args.features,
         answer_here: args.on_uplink_loss == OnLoss::AnswerHere,
+        dialect: Dialect::Offramp,
     };
     if settings.answer_here && args.exit_url.is_none() {
         let message =

@@ -8,7 +8,7 @@ use function::platform::Variables;
 use function::{Stop, stop};
 use tokio::sync::watch;
 
-use super::{connector, funnel, inference, wait};
+use super::{connector, funnel, inference, kafka_ml, wait};
 
 /// Which function an unnamed container is.
 const NAME: &str = "OFFRAMP_FUNCTION";
@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     Inference(inference::Args),
     Funnel(funnel::Args),
     Connector(connector::Args),
+    KafkaMl(Box<kafka_ml::Args>),
     Wait(wait::Args),
 }
 
@@ -41,10 +42,11 @@ impl Kind {
             "inference" => Self::Inference(settings(variables)?),
             "funnel" => Self::Funnel(settings(variables)?),
             "connector" => Self::Connector(settings(variables)?),
+            "kafka-ml" => Self::KafkaMl(Box::new(settings(variables)?)),
             "wait" => Self::Wait(settings(variables)?),
             other => anyhow::bail!(
                 "`{other}` is not a function (of {NAME}, or as the platform names it); expected inference, funnel, \
-                 connector or wait"
+                 connector, kafka-ml or wait"
             ),
         })
     }
@@ -65,12 +67,14 @@ impl Kind {
             Self::Inference(_) => "inference",
             Self::Funnel(_) => "funnel",
             Self::Connector(_) => "connector",
+            Self::KafkaMl(_) => "kafka-ml",
             Self::Wait(_) => "wait",
         }
     }
 
+    /// Whether it takes records and no calls.
     pub(crate) fn is_connector(&self) -> bool {
-        matches!(self, Self::Connector(_))
+        matches!(self, Self::Connector(_) | Self::KafkaMl(_))
     }
 
     /// Makes the function.
@@ -86,6 +90,11 @@ impl Kind {
             Self::Funnel(args) => Function::Funnel(funnel::build(&args).await?),
             Self::Connector(args) => {
                 let connector = connector::build(&args).await?;
+                tokio::spawn(run_connector(connector, stop, tell));
+                Function::Probes
+            }
+            Self::KafkaMl(args) => {
+                let connector = kafka_ml::build(*args).await?;
                 tokio::spawn(run_connector(connector, stop, tell));
                 Function::Probes
             }

@@ -5,6 +5,7 @@ mod container;
 mod destination;
 pub(crate) mod funnel;
 pub(crate) mod inference;
+mod kafka_ml;
 pub(crate) mod kind;
 mod model_file;
 mod wait;
@@ -33,6 +34,7 @@ enum Named {
     Connector(connector::Args),
     Inference(Box<inference::Args>),
     Funnel(funnel::Args),
+    KafkaMl(Box<kafka_ml::Args>),
     Wait(wait::Args),
 }
 
@@ -41,6 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Some(Named::Connector(args)) => (args.container.clone(), Kind::Connector(args)),
         Some(Named::Inference(args)) => (args.container.clone(), Kind::Inference(*args)),
         Some(Named::Funnel(args)) => (args.container.clone(), Kind::Funnel(args)),
+        Some(Named::KafkaMl(args)) => (args.container.clone(), Kind::KafkaMl(args)),
         Some(Named::Wait(args)) => (args.container.clone(), Kind::Wait(args)),
         None => return container::serve(&args.container, Which::Unnamed).await,
     };

@@ -61,7 +61,7 @@ pub(super) fn local(model: &str) -> anyhow::Result<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a sub-model is loaded on a thread that may wait")]
-fn back_off(time: Duration) {
+pub(super) fn back_off(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pipeline::Pipeline;
+use pipeline::deploy::Architecture;
 
 use crate::Refused;
 use crate::options::{Executor, Options, Platform};
@@ -216,24 +217,31 @@ pub fn image_steps(pipeline: &Pipeline, options: Options, dir: &str) -> Result<V
         return Ok(Vec::new());
     }
     let images: BTreeSet<&str> = plan.places().map(|place| place.image.as_str()).collect();
-    let architectures: BTreeSet<&str> = plan
-        .places()
-        .filter_map(|place| place.tier.deploy.architecture)
-        .map(pipeline::deploy::Architecture::name)
-        .collect();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let steps = images.into_iter().flat_map(|image| {
-        if architectures.is_empty() {
+        let platforms = platforms(&plan, image);
+        if platforms.is_empty() {
             let build = step("docker", words(&["build", "--tag", image, dir]), INSTALL_DOCKER);
             return vec![build, step("docker", words(&["push", image]), INSTALL_DOCKER)];
         }
-        let platforms: Vec<String> =
-            architectures.iter().map(|one| format!("linux/{one}")).collect();
-        let build =
-            ["buildx", "build", "--platform", &platforms.join(","), "--tag", image, "--push", dir];
+        let platforms = platforms.join(",");
+        let build = ["buildx", "build", "--platform", &platforms, "--tag", image, "--push", dir];
         vec![step("docker", words(&build), INSTALL_DOCKER)]
     });
     Ok(steps.collect())
+}
+
+/// What an image is built for: what its tiers name, or everything where one of them runs anywhere; nothing where none of
+/// them says.
+fn platforms(plan: &Plan<'_>, image: &str) -> Vec<String> {
+    let of_image = || plan.places().filter(|place| place.image == image);
+    let named = |one| of_image().any(|place| place.tier.deploy.architecture == Some(one));
+    let anywhere = of_image().any(|place| place.tier.deploy.architecture.is_none());
+    if !Architecture::ALL.into_iter().any(named) {
+        return Vec::new();
+    }
+    let wanted = Architecture::ALL.into_iter().filter(|one| anywhere || named(*one));
+    wanted.map(|one| format!("linux/{}", one.name())).collect()
 }
 
 #[cfg(test)]

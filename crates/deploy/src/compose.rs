@@ -6,7 +6,7 @@ use crate::file::{File, Rendering, header};
 use crate::image;
 use crate::kubernetes::types::Scalar;
 use crate::plan::{METRICS_PORT, MODELS, Place, Plan, STOP_TIMEOUT_S, USER, pipeline_file};
-use crate::yaml::{self, artefact};
+use crate::yaml::{self, Or, artefact};
 
 /// Where the broker has its log.
 const DATA: &str = "/data";
@@ -16,7 +16,7 @@ artefact! { "snake_case":
     struct ComposeFile {
         name: String,
         services: BTreeMap<String, ComposeService>,
-        volumes: BTreeMap<String, ComposeVolume>,
+        volumes: BTreeMap<String, Option<ComposeVolume>>,
     }
 
     struct ComposeVolume {
@@ -24,16 +24,16 @@ artefact! { "snake_case":
     }
 
     struct ComposeService {
-        build: Option<ComposeBuild>,
+        build: Option<Or<ComposeBuild>>,
         image: String,
         platform: String,
-        command: Vec<String>,
+        command: Or<Vec<String>>,
         user: String,
-        environment: BTreeMap<String, String>,
-        depends_on: Vec<String>,
-        ports: Vec<String>,
-        volumes: Vec<String>,
-        tmpfs: Vec<String>,
+        environment: Or<BTreeMap<String, String>>,
+        depends_on: Or<Vec<String>>,
+        ports: Or<Vec<String>>,
+        volumes: Or<Vec<String>>,
+        tmpfs: Or<Vec<String>>,
         read_only: bool,
         cap_drop: Vec<String>,
         security_opt: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
     text.insert_str(0, &header("#", "The pipeline as the containers read it."));
     if plan.pipeline.broker.is_some() {
         services.insert("broker".to_owned(), broker(plan));
-        volumes.insert("log".to_owned(), ComposeVolume { driver: "local".to_owned() });
+        volumes.insert("log".to_owned(), Some(ComposeVolume { driver: "local".to_owned() }));
         // A new volume is as its folder in the image, so the folder has to be, and to be the user's.
         files.push(File::text("data/.keep", ""));
         let user = format!("COPY --chown={USER}:{USER} data/ {DATA}/\n");
@@ -84,10 +84,10 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
 fn service(image: &str) -> ComposeService {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     ComposeService {
-        build: Some(ComposeBuild { context: ".".to_owned() }),
+        build: Some(ComposeBuild { context: ".".to_owned() }.into()),
         image: image.to_owned(),
         user: format!("{USER}:{USER}"),
-        tmpfs: words(&["/tmp"]),
+        tmpfs: Or::Ours(words(&["/tmp"])),
         read_only: true,
         cap_drop: words(&["ALL"]),
         security_opt: words(&["no-new-privileges:true"]),
@@ -102,8 +102,8 @@ fn broker(plan: &Plan<'_>) -> ComposeService {
     let command =
         ["broker", "--dir", DATA, "--listen", "0.0.0.0:9092", "--advertise", "broker:9092"];
     ComposeService {
-        command: command.map(str::to_owned).to_vec(),
-        volumes: vec![format!("log:{DATA}")],
+        command: command.map(str::to_owned).to_vec().into(),
+        volumes: vec![format!("log:{DATA}")].into(),
         ..service(&image)
     }
 }
@@ -119,10 +119,10 @@ fn tier(plan: &Plan<'_>, place: &Place<'_>) -> ComposeService {
             .architecture
             .map(|one| format!("linux/{}", one.name()))
             .unwrap_or_default(),
-        command: command.map(str::to_owned).to_vec(),
-        environment: BTreeMap::from([metrics]),
-        depends_on: plan.pipeline.broker.iter().map(|_| "broker".to_owned()).collect(),
-        volumes: vec![format!("./offramp.toml:{CONFIG}:ro")],
+        command: command.map(str::to_owned).to_vec().into(),
+        environment: BTreeMap::from([metrics]).into(),
+        depends_on: Or::Ours(plan.pipeline.broker.iter().map(|_| "broker".to_owned()).collect()),
+        volumes: vec![format!("./offramp.toml:{CONFIG}:ro")].into(),
         mem_limit: memory(deploy.limits.memory_mib),
         mem_reservation: memory(deploy.requests.memory_mib),
         cpus: deploy.limits.cpu_millis.map(|millis| Scalar::Number(millis as f64 / 1000.0)),

@@ -13,6 +13,7 @@ mod fission;
 mod image;
 mod knative;
 mod kubernetes;
+pub mod lint;
 mod nuclio;
 mod openfaas;
 mod openwhisk;

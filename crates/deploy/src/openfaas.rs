@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use pipeline::deploy::Resources;
+
 use crate::file::{File, Rendering, header};
 use crate::image;
+use crate::kubernetes::CONNECTOR_RESOURCES;
 use crate::plan::{Function, Place, Plan, Role, Site};
 use crate::yaml::{self, artefact};
 
@@ -14,6 +17,8 @@ use crate::yaml::{self, artefact};
 const INTERNAL_GATEWAY: &str = "http://gateway.openfaas:8080";
 /// Where `faas-cli` looks for a gateway.
 const GATEWAY: &str = "http://127.0.0.1:8080";
+/// The only namespace that the Community Edition has.
+pub(crate) const NAMESPACE: &str = "openfaas-fn";
 /// Replicas that the Community Edition runs of a function, at most.
 pub(crate) const COMMUNITY_REPLICAS: i64 = 5;
 /// Longer than the gateway takes to see that a replica is not ready any more.
@@ -67,6 +72,14 @@ artefact! { "snake_case":
     }
 }
 
+/// What a connector or a funnel may take.
+fn small() -> BTreeMap<String, String> {
+    let Resources { memory_mib, cpu_millis } = CONNECTOR_RESOURCES;
+    let memory = memory_mib.map(|mib| ("memory".to_owned(), format!("{mib}Mi")));
+    let cpu = cpu_millis.map(|millis| ("cpu".to_owned(), format!("{millis}m")));
+    cpu.into_iter().chain(memory).collect()
+}
+
 pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
     let mut files = image::files(plan);
     files.extend(plan.sites.iter().map(|site| stack(plan, site)));
@@ -76,6 +89,12 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
             notes.push(format!(
                 "tier `{}`: one replica stays, because only the commercial editions scale to none",
                 place.tier.name
+            ));
+        }
+        if place.namespace != NAMESPACE {
+            notes.push(format!(
+                "tier `{}`: namespace {}, of which the Community Edition has only {NAMESPACE}",
+                place.tier.name, place.namespace
             ));
         }
         if COMMUNITY_REPLICAS < place.replicas.max as i64 {
@@ -123,7 +142,8 @@ fn of_stack(plan: &Plan<'_>, place: &Place<'_>, function: Function) -> StackFunc
     let (min, max) =
         if is_inference { (place.replicas.min.max(1), place.replicas.max) } else { (1, 1) };
     let scale = [("min", min), ("max", max)];
-    let [requests, limits] = if is_inference { place.quantities() } else { Default::default() };
+    let [requests, limits] =
+        if is_inference { place.quantities() } else { [BTreeMap::new(), small()] };
     let topic = || ("topic".to_owned(), place.tier.input.name.clone());
     StackFunction {
         lang: "dockerfile".to_owned(),

@@ -10,7 +10,7 @@ use crate::file::{Content, File, Rendering, header};
 use crate::kubernetes;
 use crate::kubernetes::types::Scalar;
 use crate::plan::{Function, Place, Plan, Role, Site};
-use crate::yaml::{self, artefact};
+use crate::yaml::{self, Anything, artefact};
 use crate::{fission, image};
 
 /// Where the platform's chart, released as `owdev`, has its API, as connectors reach it.
@@ -36,8 +36,8 @@ artefact! {
         docker: String,
         main: String,
         web: Option<Scalar>,
-        inputs: BTreeMap<String, Scalar>,
-        annotations: BTreeMap<String, Scalar>,
+        inputs: BTreeMap<String, Anything>,
+        annotations: BTreeMap<String, Anything>,
         limits: Option<ActionLimits>,
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn variants() -> Vec<(&'static str, Options, Pipeline)> {
     let mut funnels = small.clone();
     funnels.deploy.funnels = pipeline::deploy::Funnels::Functions;
     vec![
-        ("openfaas/continuum", connector(Platform::OpenFaas), continuum.clone()),
+        ("openfaas/continuum", connector(Platform::OpenFaas), in_one_namespace(continuum.clone())),
         ("openfaas/funnels", connector(Platform::OpenFaas), funnels.clone()),
         ("openfaas/platform-trigger", platform(Platform::OpenFaas), small.clone()),
         ("fission/continuum", connector(Platform::Fission), continuum.clone()),
@@ -49,6 +49,15 @@ pub(crate) fn variants() -> Vec<(&'static str, Options, Pipeline)> {
         ("systemd/one-machine", connector(Platform::Systemd), one_machine),
         ("systemd/continuum", connector(Platform::Systemd), continuum),
     ]
+}
+
+/// All that the Community Edition has.
+fn in_one_namespace(mut pipeline: Pipeline) -> Pipeline {
+    pipeline.deploy.namespace = None;
+    for tier in &mut pipeline.tiers {
+        tier.deploy.namespace = None;
+    }
+    pipeline
 }
 
 fn golden(variant: &str) -> PathBuf {
@@ -136,7 +145,7 @@ fn a_rendered_pipeline_file_is_the_pipeline() {
                     for topic in [&mut tier.input, &mut tier.output, &mut tier.dead_letter] {
                         topic.servers = pipeline::Servers::Embedded;
                     }
-                    for uplink in &mut tier.uplink {
+                    if let Some(uplink) = &mut tier.uplink {
                         uplink.buffer.topic.servers = pipeline::Servers::Embedded;
                     }
                     tier.model = PathBuf::new();

@@ -36,7 +36,7 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
         files.extend(site.places.iter().map(|place| tier(plan, site, place)));
     }
     let mut notes = Vec::new();
-    if plan.places().any(|place| place.replicas.min < place.replicas.max) {
+    if plan.places().any(is_scaled) {
         notes.push(
             "replicas follow the lag if KEDA is installed; without it, leave out the ScaledObject"
                 .to_owned(),
@@ -45,18 +45,25 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
     Rendering { files, notes }
 }
 
+/// Whether there may be more and fewer replicas; their number is nobody else's business then.
+fn is_scaled(place: &Place<'_>) -> bool {
+    place.replicas.min < place.replicas.max
+}
+
 fn tier(plan: &Plan<'_>, site: &Site<'_>, place: &Place<'_>) -> File {
     let what =
         format!("Tier `{}` of pipeline `{}` on Kubernetes.", place.tier.name, plan.pipeline.name);
-    let documents = [
+    let mut documents = vec![
         yaml::write(&account(plan, place)),
         yaml::write(&config(plan, place)),
         yaml::write(&deployment(plan, place)),
         yaml::write(&service(plan, place)),
-        yaml::write(&scaled_object(plan, place)),
-        yaml::write(&disruption_budget(plan, place)),
-        yaml::write(&network_policy(plan, place)),
     ];
+    if is_scaled(place) {
+        documents.push(yaml::write(&scaled_object(plan, place)));
+    }
+    documents.push(yaml::write(&disruption_budget(plan, place)));
+    documents.push(yaml::write(&network_policy(plan, place)));
     let text = format!("{}{}", header("#", &what), documents.join("---\n"));
     File::text(format!("{}{}.yaml", site.folder, place.label), text)
 }
@@ -104,6 +111,7 @@ fn config(plan: &Plan<'_>, place: &Place<'_>) -> ConfigMap {
 fn deployment(plan: &Plan<'_>, place: &Place<'_>) -> Deployment {
     let file = format!("{CONFIG_DIR}/offramp.toml");
     let mut pod = Pod::of(place, &place.image);
+    pod.replicas = (!is_scaled(place)).then_some(place.replicas.max as u32);
     pod.container.args = ["up", "--tier", &place.tier.name, &file].map(str::to_owned).to_vec();
     pod.env([("OFFRAMP_METRICS".to_owned(), format!("0.0.0.0:{METRICS_PORT}"))]);
     pod.container.ports = vec![port("metrics", METRICS_PORT)];

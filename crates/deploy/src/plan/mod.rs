@@ -198,7 +198,7 @@ fn within_partitions(tier: &Tier) -> Scale {
 /// Where each platform's own chart has functions.
 const fn default_namespace(platform: Platform) -> &'static str {
     match platform {
-        Platform::OpenFaas => "openfaas-fn",
+        Platform::OpenFaas => crate::openfaas::NAMESPACE,
         Platform::OpenWhisk => "guest",
         Platform::Nuclio => "nuclio",
         _ => "default",

@@ -29,6 +29,9 @@ pub(crate) enum MisfitKind {
     WrongType,
 }
 
+/// Among the further keys of a struct: there are more than are listed.
+pub(crate) const OPEN: &str = "*";
+
 /// Whether a number stands for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Texts {
@@ -119,7 +122,12 @@ impl<'de> Reader<'de> {
         let also = (self.also)(name);
         let (known, unknown): (Vec<_>, Vec<_>) =
             self.node.entries().iter().partition(|(key, _)| fields.contains(&key.name.as_str()));
-        let unknown = unknown.into_iter().filter(|(key, _)| !also.contains(&key.name.as_str()));
+        // What is nearly a known key is a slip, even where nobody knows all of them.
+        let open = also.contains(&OPEN);
+        let is_slip = |name: &str| fields.iter().any(|field| strsim::levenshtein(name, field) == 1);
+        let unknown = unknown
+            .into_iter()
+            .filter(|(key, _)| !also.contains(&key.name.as_str()) && (!open || is_slip(&key.name)));
         self.misfits.borrow_mut().extend(unknown.map(|(key, node)| Misfit {
             line: key.line,
             key: self.inner(node, &key.name).path,
@@ -243,6 +251,7 @@ fn expected_of(expected: &str) -> String {
         number if ["u16", "u32", "u64", "i32", "i64"].contains(&number) => {
             "a whole number, without quotes".to_owned()
         }
+        scalar if scalar.ends_with("enum Scalar") => "a number or a text".to_owned(),
         other => other.to_owned(),
     }
 }

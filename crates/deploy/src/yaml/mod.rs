@@ -10,9 +10,9 @@ mod node;
 use serde::Serialize;
 use serde_saphyr::SerializerOptions;
 
-pub(crate) use artefact::{artefact, is_default};
-pub(crate) use fit::{Misfit, Texts, fit};
-pub(crate) use node::{Node, Value};
+pub(crate) use artefact::{Anything, Or, artefact, is_default};
+pub(crate) use fit::{Misfit, MisfitKind, Texts, fit};
+pub(crate) use node::{Key, Node, Value};
 
 /// Beyond any line: texts are not folded, so that a command in a file can be copied.
 const NEVER_FOLDED: usize = 1 << 20;

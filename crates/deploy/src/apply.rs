@@ -17,7 +17,9 @@ pub struct Step {
     pub program: &'static str,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Where the program is to be had.
+    /// The program that has to be there: another one than `program` where that is a script's shell.
+    pub needs: &'static str,
+    /// Where that is to be had.
     pub install: &'static str,
 }
 
@@ -72,7 +74,7 @@ pub fn steps(
             .flat_map(|(site, _)| {
                 let connectors = (!plan.has_platform_trigger())
                     .then(|| kubectl(site, &at(site, "connectors.yaml")));
-                [step("sh", [at(site, "deploy.sh")], "")].into_iter().chain(connectors)
+                [whisk(at(site, "deploy.sh"))].into_iter().chain(connectors)
             })
             .collect()),
         Platform::Knative | Platform::Kubernetes => {
@@ -110,7 +112,12 @@ fn step(
     arguments: impl IntoIterator<Item = String>,
     install: &'static str,
 ) -> Step {
-    Step { program, arguments: arguments.into_iter().collect(), install }
+    Step { program, arguments: arguments.into_iter().collect(), needs: program, install }
+}
+
+fn whisk(script: String) -> Step {
+    let install = "wsk: https://github.com/apache/openwhisk-cli/releases";
+    Step { needs: "wsk", ..step("sh", [script], install) }
 }
 
 /// `faas-cli` deploys the functions of a file, or those that a filter fits.

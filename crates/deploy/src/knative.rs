@@ -153,7 +153,7 @@ fn service(plan: &Plan<'_>, place: &Place<'_>, function: Function) -> KnativeSer
     let visibility = ("networking.knative.dev/visibility".to_owned(), "cluster-local".to_owned());
     metadata.labels.extend([visibility]);
     let fetches = is_inference && place.tier.deploy.model.is_some();
-    let variables = plan.platform_env("knative").into_iter().chain(function.env);
+    let variables = Plan::platform_env("knative").into_iter().chain(function.env);
     let probe = |path: &str| Probe {
         http_get: Some(HttpGetAction { path: path.to_owned(), port: None }),
         ..Probe::default()

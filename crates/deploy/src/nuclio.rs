@@ -84,7 +84,7 @@ pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
             let functions = plan.functions(place, |name| url(place, name)).into_iter();
             files.extend(functions.map(|function| {
                 let name = function.name.clone();
-                file(plan, site, &name, &of_image(plan, place, function))
+                file(plan, site, &name, &of_image(place, function))
             }));
             if plan.has_platform_trigger() {
                 let name = format!("{}-trigger", place.name);
@@ -123,11 +123,11 @@ fn function(place: &Place<'_>, name: &str, spec: NuclioSpec) -> NuclioFunction {
     }
 }
 
-fn of_image(plan: &Plan<'_>, place: &Place<'_>, of_plan: Function) -> NuclioFunction {
+fn of_image(place: &Place<'_>, of_plan: Function) -> NuclioFunction {
     let is_inference = of_plan.role == Role::Inference;
     let (min, max) =
         if is_inference { (place.replicas.min.max(1), place.replicas.max) } else { (1, 1) };
-    let mut variables = plan.platform_env("nuclio");
+    let mut variables = Plan::platform_env("nuclio");
     variables.insert("OFFRAMP_DRAIN_MS".to_owned(), DRAIN_MS.to_owned());
     variables.extend(of_plan.env);
     let http = NuclioTrigger {

@@ -136,7 +136,7 @@ fn stack(plan: &Plan<'_>, site: &Site<'_>) -> File {
 
 fn of_stack(plan: &Plan<'_>, place: &Place<'_>, function: Function) -> StackFunction {
     let mut environment = function.env;
-    environment.extend(plan.platform_env("openfaas"));
+    environment.extend(Plan::platform_env("openfaas"));
     environment.insert("OFFRAMP_DRAIN_MS".to_owned(), DRAIN_MS.to_owned());
     let is_inference = function.role == Role::Inference;
     let (min, max) =

@@ -36,8 +36,8 @@ artefact! {
         docker: String,
         main: String,
         web: Option<Scalar>,
-        inputs: BTreeMap<String, Anything>,
-        annotations: BTreeMap<String, Anything>,
+        inputs: Option<Anything>,
+        annotations: Option<Anything>,
         limits: Option<ActionLimits>,
     }
 
@@ -155,15 +155,15 @@ fn feed(plan: &Plan<'_>, place: &Place<'_>) -> FeedInputs {
 }
 
 /// The variables of each action, as `/init` brings them.
-fn variables(plan: &Plan<'_>, function: &Function) -> BTreeMap<String, String> {
-    plan.platform_env("openwhisk").into_iter().chain(function.env.clone()).collect()
+fn variables(function: &Function) -> BTreeMap<String, String> {
+    Plan::platform_env("openwhisk").into_iter().chain(function.env.clone()).collect()
 }
 
 fn archives(plan: &Plan<'_>, site: &Site<'_>, place: &Place<'_>) -> Vec<File> {
     let actions = actions(plan, place).into_iter();
     actions
         .map(|(name, function)| {
-            let text = fission::types::env_file(&variables(plan, &function));
+            let text = fission::types::env_file(&variables(&function));
             File::text(format!("{}actions/{name}/offramp.env", site.folder), text)
         })
         .collect()
@@ -189,7 +189,7 @@ fn script(plan: &Plan<'_>, site: &Site<'_>) -> File {
                 timeout.unwrap_or_default(),
                 memory_size.unwrap_or_default()
             );
-            for (key, value) in variables(plan, &function) {
+            for (key, value) in variables(&function) {
                 write!(command, " \\\n  --env {key} {}", quoted(&value)).expect("a text");
             }
             line(command);

@@ -7,8 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    autoscale, bench, broker, buffer, check, dead_letter, demo, down, function, init, lag, logs,
-    model, ps, reload, scale, tail, top, topic, train, up,
+    autoscale, bench, broker, buffer, check, dead_letter, demo, deploy, down, function, init, lag,
+    logs, model, ps, reload, scale, tail, top, topic, train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Bench(bench::Args),
     Model(model::Args),
     Train(train::Args),
+    Deploy(deploy::Args),
 }
 
 impl Command {
@@ -90,6 +91,7 @@ impl Command {
             Self::Bench(args) => on_runtime(bench::run(args)),
             Self::Model(args) => model::run(args),
             Self::Train(args) => on_runtime(train::run(args)),
+            Self::Deploy(args) => deploy::run(args),
         }
     }
 }

@@ -107,7 +107,7 @@ fn environments(plan: &Plan<'_>, site: &Site<'_>) -> File {
         if written.contains(&(name.clone(), &place.namespace)) {
             continue;
         }
-        let variables = plan.platform_env("fission");
+        let variables = Plan::platform_env("fission");
         let environment = Environment {
             api_version: API.to_owned(),
             kind: "Environment".to_owned(),
@@ -192,7 +192,7 @@ fn container(plan: &Plan<'_>, place: &Place<'_>, function: Function) -> FissionF
     }
     pod.container.name.clone_from(&function.name);
     pod.container.ports = vec![port("", PORT)];
-    pod.env(plan.platform_env("fission"));
+    pod.env(Plan::platform_env("fission"));
     pod.env(function.env);
     let scale = match function.role {
         Role::Connector => (1, 1),

@@ -149,5 +149,6 @@ artefact! {
 
 /// The `offramp.env` of a package.
 pub(crate) fn env_file(variables: &BTreeMap<String, String>) -> String {
-    variables.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    let lines = variables.iter().map(|(key, value)| format!("{key}={value}\n"));
+    lines.collect::<Vec<_>>().concat()
 }

@@ -282,7 +282,7 @@ pub(crate) fn connector(plan: &Plan<'_>, place: &Place<'_>, url: &str) -> Deploy
     pod.container.resources = quantities(&CONNECTOR_RESOURCES);
     pod.spec.node_selector = Texts::new();
     pod.replicas = Some(1);
-    pod.env(plan.platform_env("plain"));
+    pod.env(Plan::platform_env("plain"));
     pod.env(function.env);
     pod.container.ports = vec![port("http", HTTP_PORT)];
     let probe = |path: &str, period: u32| Probe {

@@ -73,8 +73,8 @@ pub(crate) fn env(variables: impl IntoIterator<Item = (String, String)>) -> Vec<
     variables.into_iter().map(|(name, value)| EnvVar { name, value }).collect()
 }
 
-pub(crate) fn port(name: &str, container_port: u16) -> ContainerPort {
-    ContainerPort { name: name.to_owned(), container_port, protocol: String::new() }
+pub(crate) fn port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort { name: name.to_owned(), port, protocol: String::new() }
 }
 
 /// A tier's own requests and limits.

@@ -133,7 +133,8 @@ artefact! {
 
     struct ContainerPort {
         name: String,
-        container_port: u16,
+        #[serde(rename = "containerPort")]
+        port: u16,
         protocol: String,
     }
 

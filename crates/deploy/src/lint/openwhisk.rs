@@ -109,7 +109,7 @@ fn rules(manifest: &Document<'_>, package: &Node, path: &str, findings: &mut Fin
         entries.iter().map(|(key, _)| key.name.as_str()).collect()
     };
     let rules = package.get("rules").map(Node::entries).unwrap_or_default();
-    let mut ruled = Vec::new();
+    let mut joined = Vec::new();
     for (name, rule) in rules {
         for (key, known) in [
             ("trigger", names("triggers")),
@@ -117,7 +117,7 @@ fn rules(manifest: &Document<'_>, package: &Node, path: &str, findings: &mut Fin
         ] {
             let Some(value) = rule.get(key).and_then(Node::text) else { continue };
             if key == "trigger" {
-                ruled.push(value);
+                joined.push(value);
             }
             let short = value.rsplit('/').next().unwrap_or(value);
             if !value.starts_with('/') && !known.contains(&short) {
@@ -132,7 +132,7 @@ fn rules(manifest: &Document<'_>, package: &Node, path: &str, findings: &mut Fin
         }
     }
     for trigger in names("triggers") {
-        if !ruled.contains(&trigger) {
+        if !joined.contains(&trigger) {
             let at = manifest.at(&format!("{path}.triggers.{trigger}"));
             findings.error(
                 at,

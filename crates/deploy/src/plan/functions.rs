@@ -1,4 +1,4 @@
-//! The functions of a tier on a FaaS platform, and their settings as environment variables.
+//! The functions of a tier on a platform of functions, and their settings as environment variables.
 //!
 //! What the program has as its default is left out, so that what stands there is what was chosen.
 
@@ -42,12 +42,12 @@ impl Plan<'_> {
         }
         functions.push(self.inference(place, &url));
         if self.pipeline.deploy.funnels == Funnels::Functions {
-            functions.extend(self.funnels(place).map(|(name, topic)| self.funnel(name, topic)));
+            functions.extend(Self::funnels(place).map(|(name, topic)| self.funnel(name, topic)));
         }
         functions
     }
 
-    fn funnels<'a>(&self, place: &'a Place<'_>) -> impl Iterator<Item = (String, &'a Topic)> {
+    fn funnels<'a>(place: &'a Place<'_>) -> impl Iterator<Item = (String, &'a Topic)> {
         let exit = (format!("{}-exit", place.name), &place.tier.output);
         let forward = place.next.map(|next| (format!("{}-forward", place.name), &next.input));
         std::iter::once(exit).chain(forward)
@@ -92,7 +92,7 @@ impl Plan<'_> {
             ("MODEL", place.model()),
             ("TIER", tier.name.clone()),
         ]);
-        let destinations = self.funnels(place).map(|(name, topic)| {
+        let destinations = Self::funnels(place).map(|(name, topic)| {
             if self.pipeline.deploy.funnels == Funnels::Functions {
                 url(&name)
             } else {

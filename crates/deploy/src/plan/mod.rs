@@ -128,8 +128,8 @@ impl<'p> Plan<'p> {
         self.options.trigger == Trigger::Platform
     }
 
-    /// What only this platform says of its functions, beside their settings.
-    pub(crate) fn platform_env(&self, platform: &str) -> BTreeMap<String, String> {
+    /// What tells a function where it runs.
+    pub(crate) fn platform_env(platform: &str) -> BTreeMap<String, String> {
         BTreeMap::from([("OFFRAMP_PLATFORM".to_owned(), platform.to_owned())])
     }
 }

@@ -41,12 +41,12 @@ pub(crate) enum Texts {
     AnyScalar,
 }
 
-/// Reads a `T` out of `node`. `also` are further keys of a struct, by the struct's name, that its platform knows and
+/// Reads a `T` out of `node`. `also` has further keys of a struct, by the struct's name, that its platform knows and
 /// `T` does not have.
 pub(crate) fn fit<T: DeserializeOwned>(
     node: &Node,
     texts: Texts,
-    also: fn(&str) -> &'static [&'static str],
+    also: fn(&str) -> &'static str,
 ) -> (Option<T>, Vec<Misfit>) {
     let misfits = RefCell::default();
     let reader = Reader { node, path: String::new(), texts, also, misfits: &misfits };
@@ -87,7 +87,7 @@ struct Reader<'de> {
     node: &'de Node,
     path: String,
     texts: Texts,
-    also: fn(&str) -> &'static [&'static str],
+    also: fn(&str) -> &'static str,
     misfits: &'de RefCell<Vec<Misfit>>,
 }
 
@@ -119,7 +119,7 @@ impl<'de> Reader<'de> {
 
     /// The entries whose keys are known; the others are noted.
     fn known(&self, name: &str, fields: &'static [&'static str]) -> Vec<&'de (Key, Node)> {
-        let also = (self.also)(name);
+        let also: Vec<&str> = (self.also)(name).split(' ').collect();
         let (known, unknown): (Vec<_>, Vec<_>) =
             self.node.entries().iter().partition(|(key, _)| fields.contains(&key.name.as_str()));
         // What is nearly a known key is a slip, even where nobody knows all of them.
@@ -132,7 +132,7 @@ impl<'de> Reader<'de> {
             line: key.line,
             key: self.inner(node, &key.name).path,
             found: node.shown(),
-            expected: hint(&key.name, fields, also),
+            expected: hint(&key.name, fields, &also),
             kind: MisfitKind::UnknownKey,
         }));
         known
@@ -287,8 +287,8 @@ mod tests {
         }
     }
 
-    fn also(name: &str) -> &'static [&'static str] {
-        if name == "Inner" { &["protocol"] } else { &[] }
+    fn also(name: &str) -> &'static str {
+        if name == "Inner" { "protocol" } else { "" }
     }
 
     fn check(text: &str, expected: &[&str]) -> Option<Outer> {

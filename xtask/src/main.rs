@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `faas-cli`, `kafka`, `bench`, `rival`, `engine`, `node`.
+//! `chaos`, `outage`, `faas-cli`, `manifests`, `kafka`, `bench`, `rival`, `engine`, `node`.
 
 mod bench;
 mod chaos;
@@ -9,6 +9,7 @@ mod faas_cli;
 mod faults;
 mod fuzz;
 mod kafka;
+mod manifests;
 mod node;
 mod parity;
 mod peers;
@@ -33,6 +34,7 @@ const USAGE: &str = "usage: cargo xtask TASK
            [--stage functions|nodes] [--against offramp|kafka] [--seed N]
   outage   an edge node whose uplink is cut for a minute, records held and answered by it: [--seconds N]
   faas-cli a session with the real faas-cli against the gateway, which is fetched: [--if-installed]
+  manifests  what `offramp deploy render` writes, against published schemas, which are fetched: [--if-fetched]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
@@ -55,6 +57,7 @@ fn main() -> anyhow::Result<()> {
         ["chaos", options @ ..] => chaos::test(options),
         ["outage", options @ ..] => chaos::outage::test(options),
         ["faas-cli", options @ ..] => faas_cli::test(options),
+        ["manifests", options @ ..] => manifests::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),

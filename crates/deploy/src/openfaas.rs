@@ -61,6 +61,14 @@ artefact! { "snake_case":
         platforms: String,
     }
 
+    /// The `template.yml` of a template.
+    struct TemplateFile {
+        language: String,
+        fprocess: String,
+        welcome_message: String,
+        handler_folder: String,
+    }
+
     struct Configuration {
         copy: Vec<String>,
         templates: Vec<TemplateSource>,

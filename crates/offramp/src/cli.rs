@@ -114,4 +114,19 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    /// Whoever mistypes a variable in an artefact is told so, and whoever does not is not.
+    #[test]
+    fn lint_knows_every_variable() {
+        fn variables(command: &clap::Command, found: &mut Vec<String>) {
+            let names = command.get_arguments().filter_map(clap::Arg::get_env);
+            found.extend(names.map(|name| name.to_string_lossy().into_owned()));
+            command.get_subcommands().for_each(|inner| variables(inner, found));
+        }
+        let mut found = Vec::new();
+        variables(&Cli::command(), &mut found);
+        for name in found.iter().filter_map(|name| name.strip_prefix("OFFRAMP_")) {
+            assert!(::deploy::lint::VARIABLES.contains(&name), "OFFRAMP_{name}");
+        }
+    }
 }

@@ -139,6 +139,7 @@ const FURTHER: &[(&str, &str)] = &[
          secret totalTasks url username workerAllocatorName workerAvailabilityTimeoutMilliseconds \
          workerTerminationTimeout",
     ),
+    ("TemplateFile", "build_args build_options mount_ssh"),
     ("Provider", "headers"),
     ("StackFunction", "build_hook dockerfile name registry"),
     ("Configuration", "template_configs"),

@@ -9,7 +9,7 @@ use crate::knative::{KafkaSink, KafkaSource, KnativeService};
 use crate::kubernetes::known;
 use crate::kubernetes::types as of_kubernetes;
 use crate::nuclio::NuclioFunction;
-use crate::openfaas::StackFile;
+use crate::openfaas::{StackFile, TemplateFile};
 use crate::openwhisk::WhiskManifest;
 use crate::yaml::{self, Misfit, MisfitKind, Node, Texts, fit};
 
@@ -17,6 +17,7 @@ use crate::yaml::{self, Misfit, MisfitKind, Node, Texts, fit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Stack,
+    Template,
     WhiskManifest,
     Compose,
     FissionConfig,
@@ -120,6 +121,8 @@ fn kind_of(root: &Node) -> Option<Kind> {
     let has = |key| root.get(key).is_some();
     if has("provider") || has("functions") {
         Some(Kind::Stack)
+    } else if has("language") {
+        Some(Kind::Template)
     } else if has("packages") || has("project") {
         Some(Kind::WhiskManifest)
     } else if has("services") {
@@ -161,6 +164,10 @@ pub(super) fn keys(document: &Document<'_>, findings: &mut Findings<'_>) {
         Kind::Stack => {
             let why = "faas-cli passes over what it does not know, so that nothing of it applies";
             (misfits::<StackFile>(document, Texts::AnyScalar), why)
+        }
+        Kind::Template => {
+            let why = "faas-cli passes over what it does not know";
+            (misfits::<TemplateFile>(document, Texts::AnyScalar), why)
         }
         Kind::WhiskManifest => (
             misfits::<WhiskManifest>(document, Texts::AnyScalar),

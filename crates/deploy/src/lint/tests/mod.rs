@@ -77,6 +77,21 @@ fn what_is_rendered_is_clean() {
     }
 }
 
+#[test]
+fn templates_are_clean() {
+    let stack = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n  edge:\n    lang: offramp\n    handler: ./edge\n    image: edge\n";
+    let sources = [
+        source("template.yml", include_str!("../../../../../template/offramp/template.yml")),
+        source(
+            "environment.yaml",
+            include_str!("../../../../../template/fission/environment.yaml"),
+        ),
+        source("stack.yaml", stack),
+    ];
+    let found = check(&sources, &Settings::default());
+    assert!(found.is_empty(), "{}", shown(&found));
+}
+
 /// As the paper's files were: the limits under `label`, half an hour for each call.
 const OF_THE_PAPER: &str = include_str!("../../../tests/lint/paper-stack.yml");
 

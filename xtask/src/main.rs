@@ -1,5 +1,5 @@
 //! Development tasks: `cargo xtask` and one of `ci`, `tidy`, `peers`, `parity`, `clients`, `faults`, `fuzz`,
-//! `chaos`, `outage`, `faas-cli`, `image`, `containers`, `kafka`, `bench`, `rival`, `engine`, `node`.
+//! `chaos`, `outage`, `faas-cli`, `image`, `containers`, `manifests`, `kafka`, `bench`, `rival`, `engine`, `node`.
 
 mod bench;
 mod chaos;
@@ -11,6 +11,7 @@ mod faults;
 mod fuzz;
 mod image;
 mod kafka;
+mod manifests;
 mod node;
 mod parity;
 mod peers;
@@ -40,6 +41,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   containers
            every platform's contract against the image in Docker and against the program for aarch64, emulated:
            [--only docker|aarch64]
+  manifests  what `offramp deploy render` writes, against published schemas, which are fetched: [--if-fetched]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
   rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
@@ -64,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         ["faas-cli", options @ ..] => faas_cli::test(options),
         ["image", options @ ..] => image::run(options),
         ["containers", options @ ..] => containers::test(options),
+        ["manifests", options @ ..] => manifests::test(options),
         ["kafka", options @ ..] => kafka::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["rival", options @ ..] => rival::run(options),

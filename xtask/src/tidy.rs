@@ -9,16 +9,17 @@ use anyhow::{Context as _, bail};
 use crate::run;
 
 /// Third-party crates that only one of ours may depend on.
-const LINKED_BY: [(&str, &str); 6] = [
+const LINKED_BY: [(&str, &str); 7] = [
     ("tract-onnx", "model"),
     ("ort", "model"),
     ("toml", "tables"),
+    ("serde-saphyr", "deploy"),
     ("tiny-skia", "bench"),
     ("ttf-parser", "bench"),
     ("dejavu", "bench"),
 ];
 /// Crates of ours that do no I/O, and what would give it to them.
-const PURE: [&str; 4] = ["wire", "pipeline", "autoscale", "tables"];
+const PURE: [&str; 5] = ["wire", "pipeline", "autoscale", "tables", "deploy"];
 const IO: [&str; 3] = ["tokio", "hyper", "ureq"];
 /// Crates of ours that know nothing of the others.
 const ALONE: [&str; 2] = ["broker", "protocol"];

@@ -7,8 +7,8 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::commands::{
-    autoscale, bench, broker, buffer, check, dead_letter, demo, down, function, init, lag, logs,
-    model, ps, reload, scale, tail, top, topic, train, up,
+    autoscale, bench, broker, buffer, check, dead_letter, demo, deploy, down, function, init, lag,
+    logs, model, ps, reload, scale, tail, top, topic, train, up,
 };
 
 /// Early-exit neural network inference across edge, fog and cloud.
@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Bench(bench::Args),
     Model(model::Args),
     Train(train::Args),
+    Deploy(deploy::Args),
 }
 
 impl Command {
@@ -90,6 +91,7 @@ impl Command {
             Self::Bench(args) => on_runtime(bench::run(args)),
             Self::Model(args) => model::run(args),
             Self::Train(args) => on_runtime(train::run(args)),
+            Self::Deploy(args) => deploy::run(args),
         }
     }
 }
@@ -111,5 +113,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Whoever mistypes a variable in an artefact is told so, and whoever does not is not.
+    #[test]
+    fn lint_knows_every_variable() {
+        fn variables(command: &clap::Command, found: &mut Vec<String>) {
+            let names = command.get_arguments().filter_map(clap::Arg::get_env);
+            found.extend(names.map(|name| name.to_string_lossy().into_owned()));
+            command.get_subcommands().for_each(|inner| variables(inner, found));
+        }
+        let mut found = Vec::new();
+        variables(&Cli::command(), &mut found);
+        for name in found.iter().filter_map(|name| name.strip_prefix("OFFRAMP_")) {
+            assert!(::deploy::lint::VARIABLES.contains(&name), "OFFRAMP_{name}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Whether models exist, fit together and brokers answer is not decided here: that takes I/O.
 
+pub mod deploy;
 pub mod functions;
 mod read;
 #[cfg(test)]
@@ -33,6 +34,8 @@ pub struct Pipeline {
     pub tiers: Vec<Tier>,
     /// The edge runtime, if the file has functions or a gateway.
     pub runtime: Option<functions::Runtime>,
+    /// What a deployment of all tiers shares.
+    pub deploy: deploy::Deploy,
 }
 
 /// Where the embedded broker keeps its log and listens.
@@ -87,6 +90,8 @@ pub struct Tier {
     pub before: Vec<functions::Step>,
     /// Functions that an answer goes through before it is written, in order.
     pub after: Vec<functions::Step>,
+    /// Where a platform runs it, and what it may take there.
+    pub deploy: deploy::TierDeploy,
 }
 
 /// What replaces the exit that an artefact carries: what is set, and only that.

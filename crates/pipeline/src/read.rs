@@ -1,5 +1,6 @@
 //! From the text of a pipeline file to a [`Pipeline`].
 
+mod deploy;
 mod functions;
 mod uplink;
 
@@ -64,8 +65,9 @@ fn read_root(root: Table<'_, '_>, base: &Path) -> Pipeline {
         [&tier.input, &tier.output].iter().any(|topic| topic.servers == Servers::Embedded)
     });
     let broker = broker(&root, embedded, base);
+    let deploy = deploy::shared(&root);
     root.finish();
-    Pipeline { name, broker, tiers, runtime }
+    Pipeline { name, broker, tiers, runtime, deploy }
 }
 
 fn pipeline_name(root: &Table<'_, '_>) -> String {
@@ -239,6 +241,7 @@ fn tier(
         uplink,
         before: functions::steps(&table, "before", functions),
         after: functions::steps(&table, "after", functions),
+        deploy: deploy::of_tier(&table),
         name,
     };
     taken.note(&table, &read);

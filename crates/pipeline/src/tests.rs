@@ -401,3 +401,79 @@ fn every_problem_with_functions_is_named() {
         assert!(problems.contains(expected), "{expected}\nis not in\n{problems}");
     }
 }
+
+const DEPLOYED: &str = r#"
+    [pipeline]
+    name = "mnist"
+    [deploy]
+    image = "registry.example/mnist:1.0"
+    base_image = "offramp:9"
+    namespace = "vision"
+    funnels = "functions"
+    [[tier]]
+    name = "edge"
+    model = "edge.onnx"
+    bootstrap_servers = "edge:9092"
+    [tier.deploy]
+    context = "edge"
+    gateway = "http://10.0.0.1:8080/"
+    internal_gateway = "http://gateway.faas:8080"
+    namespace = "at-the-edge"
+    image = "mnist-edge:1.0"
+    model = "https://host/edge.onnx#sha256=0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    architecture = "arm64"
+    requests = { memory_mib = 64, cpu_millis = 100 }
+    limits = { memory_mib = 128, cpu_millis = 500 }
+    replicas = { min = 0, max = 3 }
+    partitions = 3
+    timeout_s = 120
+"#;
+
+#[test]
+fn where_a_tier_is_deployed_is_read() {
+    use crate::deploy::{Architecture, Funnels, Resources};
+    let pipeline = parse(DEPLOYED);
+    let shared = &pipeline.deploy;
+    assert_eq!(shared.image.as_deref(), Some("registry.example/mnist:1.0"));
+    assert_eq!(shared.base_image.as_deref(), Some("offramp:9"));
+    assert_eq!((shared.namespace.as_deref(), shared.funnels), (Some("vision"), Funnels::Functions));
+    let deploy = &pipeline.tiers[0].deploy;
+    assert_eq!(deploy.context.as_deref(), Some("edge"));
+    assert_eq!(deploy.gateway.as_deref(), Some("http://10.0.0.1:8080"));
+    assert_eq!(deploy.internal_gateway.as_deref(), Some("http://gateway.faas:8080"));
+    assert_eq!(deploy.namespace.as_deref(), Some("at-the-edge"));
+    assert_eq!(deploy.image.as_deref(), Some("mnist-edge:1.0"));
+    assert!(deploy.model.is_some());
+    assert_eq!(deploy.architecture, Some(Architecture::Arm64));
+    assert_eq!(deploy.requests, Resources { memory_mib: Some(64), cpu_millis: Some(100) });
+    assert_eq!(deploy.limits, Resources { memory_mib: Some(128), cpu_millis: Some(500) });
+    assert_eq!(deploy.replicas, Some(Scale { min: 0, max: 3 }));
+    assert_eq!((deploy.partitions, deploy.timeout), (Some(3), Duration::from_secs(120)));
+}
+
+#[test]
+fn what_can_not_be_deployed_so_is_named() {
+    let text = r#"[pipeline]
+name = "mnist"
+[deploy]
+image = "a b"
+funnel = "direct"
+[[tier]]
+name = "edge"
+model = "edge.onnx"
+deploy = { namespace = "Vision", gateway = "gateway:8080", architecture = "arm", model = "https://host/edge.onnx", requests = { memory_mib = 2 }, limits = { memory_mib = 1 }, replicas = { max = 4 }, partitions = 3 }
+"#;
+    let found = problems(text);
+    let lines: Vec<&str> = found.lines().skip(1).map(str::trim).collect();
+    let expected = [
+        r#"line 4: [deploy]: `image` is "a b", expected an image's name, as "registry.example/mnist:1.0""#,
+        r"line 5: [deploy]: `funnel` is not a known key; did you mean `funnels`?",
+        r#"line 9: tier `edge`, deploy: `architecture` is "arm", expected "amd64" or "arm64""#,
+        r#"line 9: tier `edge`, deploy: `gateway` is "gateway:8080", expected a URL, as "http://127.0.0.1:8080""#,
+        r#"line 9: tier `edge`, deploy: `model` is "https://host/edge.onnx", expected a URL with its file's checksum, as "https://host/edge.onnx#sha256=…", of 64 digits"#,
+        r#"line 9: tier `edge`, deploy: `namespace` is "Vision", expected a namespace: small letters, digits and `-`, at most 63 long"#,
+        r"line 9: tier `edge`, deploy: `replicas` has `max` = 4, expected at most `partitions`, 3: further replicas get none of them",
+        r"line 9: tier `edge`, deploy: `requests` has `memory_mib` = 2, expected at most that of `limits`, 1",
+    ];
+    assert_eq!(lines, expected);
+}

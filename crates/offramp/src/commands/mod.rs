@@ -7,6 +7,7 @@ pub(crate) mod buffer;
 pub(crate) mod check;
 pub(crate) mod dead_letter;
 pub(crate) mod demo;
+pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod exit_options;
 pub(crate) mod function;

@@ -9,6 +9,7 @@ mod broker_faults;
 mod broker_service;
 mod command_line;
 mod dead_letters;
+mod deploy;
 mod faults;
 mod images;
 mod kafka_ml;

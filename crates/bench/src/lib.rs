@@ -14,12 +14,14 @@ pub mod figure;
 pub mod joiner;
 pub mod payload;
 pub mod process;
+pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod stats;
+pub mod usage;
 
 pub use arrivals::{Arrivals, Arrived, Place};
 pub use collector::{Collected, Collector, End, Outlet};
-pub use devices::{Load, Sent};
+pub use devices::{Headers, Join, Load, Sent};
 pub use joiner::Joiner;
 pub use schedule::Schedule;

@@ -42,6 +42,11 @@ pub fn paper_stages() -> Vec<(f64, u64)> {
 }
 
 impl Schedule {
+    /// So many a second, evenly; 0 as fast as it goes.
+    pub fn even(rate: f64) -> Self {
+        if rate > 0.0 { Self::Even { rate } } else { Self::AsFast }
+    }
+
     /// The paper's, time going `scale` times as fast.
     pub fn paper(devices: u64, scale: f64) -> Self {
         let stages = PAPER_STAGES.iter().map(|(rate, records)| (rate * scale, *records));

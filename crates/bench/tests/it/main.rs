@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod collector;
 mod published;
 
 use std::path::PathBuf;

@@ -3,7 +3,10 @@
 //! [`digest`] has their figures, [`charts`] draws them, [`page`] makes one self-contained HTML page of both, [`files`]
 //! writes the page, each chart as SVG and PNG, and the figures as CSV and JSON, and [`terminal`] says the same in text.
 
+pub mod charts;
 pub mod digest;
+pub mod files;
+pub mod page;
 pub mod terminal;
 
 pub use digest::Digest;

@@ -80,6 +80,20 @@ pub fn ratio_of_trials(other: &[f64], base: &[f64]) -> Option<Interval> {
     Some(Interval { value: ratio.exp(), low: (ratio - reach).exp(), high: (ratio + reach).exp() })
 }
 
+/// A share of so many, with Wilson's interval, which stays between 0 and 1.
+pub fn of_share(part: u64, whole: u64) -> Option<Interval> {
+    if whole == 0 {
+        return None;
+    }
+    let (n, z) = (whole as f64, NORMAL_975);
+    let value = part as f64 / n;
+    let middle = value + z * z / (2.0 * n);
+    let reach = z * (value * (1.0 - value) / n + z * z / (4.0 * n * n)).sqrt();
+    let below = 1.0 + z * z / n;
+    let (low, high) = ((middle - reach) / below, (middle + reach) / below);
+    Some(Interval { value, low: low.clamp(0.0, value), high: high.clamp(value, 1.0) })
+}
+
 /// A percentile of one trial's values, in the order in which they came, with its interval by a bootstrap of blocks.
 pub fn of_values(values: &[f64], share: f64) -> Option<Interval> {
     let value = percentile(&sorted(values.to_vec()), share)?;
@@ -151,6 +165,15 @@ mod tests {
     fn many_degrees_of_freedom_come_close_to_the_normal_distribution() {
         assert!((t_975(30.0) - 2.042).abs() < 1e-9 && (t_975(60.0) - 2.000).abs() < 2e-3);
         assert!((t_975(1e9) - 1.960).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_share_has_wilsons_interval() {
+        let Interval { value, low, high } = of_share(99, 100).unwrap();
+        assert!((value - 0.99).abs() < 1e-12);
+        assert!((low - 0.9455).abs() < 1e-4 && (high - 0.9982).abs() < 1e-4, "{low} {high}");
+        assert_eq!(of_share(0, 0), None);
+        assert_eq!(of_share(5, 5).unwrap().high, 1.0);
     }
 
     #[test]

@@ -217,9 +217,8 @@ impl Collected {
     fn note(&mut self, end: End, arrival: &Arrived, sent: &Sent, number: u64, late: Duration) {
         let latency = arrival.at.saturating_duration_since(sent.intended(number));
         let label = sent.label(number).filter(|_| sent.join() != Join::Order);
-        let correct = label.map(|label| {
-            answer::classes(&arrival.record).first() == Some(&usize::from(label))
-        });
+        let correct = label
+            .map(|label| answer::classes(&arrival.record).first() == Some(&usize::from(label)));
         if let Some(kept) = self.kept.get_mut(number as usize) {
             let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
             *kept = Kept { latency_us, end: Some(end), correct };

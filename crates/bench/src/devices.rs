@@ -157,9 +157,10 @@ pub fn start(producer: Producer, topic: &str, load: Load) -> (Arc<Sent>, JoinHan
     let sent = Arc::new(Sent {
         start: Instant::now(),
         prefix: format!("{}-", uuid::Uuid::new_v4().simple()),
-        send_times: match has_schedule {
-            true => Vec::new(),
-            false => (0..load.records).map(|_| AtomicU64::new(0)).collect(),
+        send_times: if has_schedule {
+            Vec::new()
+        } else {
+            (0..load.records).map(|_| AtomicU64::new(0)).collect()
         },
         confirmed: AtomicU64::new(0),
         lateness_us: Mutex::new(
@@ -173,7 +174,7 @@ pub fn start(producer: Producer, topic: &str, load: Load) -> (Arc<Sent>, JoinHan
             return device.on_schedule().await;
         }
         let mut running: JoinSet<()> =
-            (0..devices).map(|first| device.clone().as_fast(first, devices)).collect();
+            (0..devices).map(|first| device.clone().one_by_one(first, devices)).collect();
         while running.join_next().await.is_some() {}
     });
     (sent, all)
@@ -228,14 +229,13 @@ impl Device {
                 Some(Ok(confirmation)) => drop(given.send((number, confirmation))),
             }
             let late = due.elapsed().as_micros() as u64;
-            let mut lateness =
-                self.sent.lateness_us.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lateness = self.sent.lateness_us.lock().unwrap_or_else(PoisonError::into_inner);
             lateness.saturating_record(late);
         }
     }
 
     /// Sends every `step`th record from `first` on, one after the other.
-    async fn as_fast(self, first: u64, step: u64) {
+    async fn one_by_one(self, first: u64, step: u64) {
         let mut unconfirmed = FuturesUnordered::new();
         let mut number = first;
         while number < self.sent.load.records {

@@ -78,7 +78,8 @@ fn of_group(dir: &Path) -> io::Result<(Duration, f64)> {
     }
     let nanos = number(&dir.join("cpuacct.usage"))?;
     // The controllers' folders stand beside each other, and groups have one name in each.
-    let beside = dir.to_string_lossy().replace("/cpu,cpuacct/", "/memory/").replace("/cpuacct/", "/memory/");
+    let beside =
+        dir.to_string_lossy().replace("/cpu,cpuacct/", "/memory/").replace("/cpuacct/", "/memory/");
     let memory = number(&Path::new(&beside).join("memory.usage_in_bytes"))?;
     Ok((Duration::from_nanos(nanos), mib(memory)))
 }

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_figure_says_its_ranges() {
-        let mut panel = Panel::new(Axis::new("x").from_to(0.0, 2.0), Axis::named("", vec!["a".into()]));
+        let mut panel =
+            Panel::new(Axis::new("x").from_to(0.0, 2.0), Axis::named("", vec!["a".into()]));
         panel.add(Series::new("line", Colour::Blue, Mark::Line(vec![(0.0, 1.0), (2.0, f64::NAN)])));
         let data = Figure::new("t", vec![panel]).data();
         assert_eq!(data["panels"][0]["x"]["range"], json!([0, 2]));

@@ -254,7 +254,9 @@ impl<'f> Placed<'f> {
                     canvas.line(&line, stroke(colour, 1.0, true));
                 }
             }
-            Mark::Specks(points) => canvas.specks(&self.specks(points), SPECK, colour, SPECK_OPACITY),
+            Mark::Specks(points) => {
+                canvas.specks(&self.specks(points), SPECK, colour, SPECK_OPACITY);
+            }
             Mark::Boxes(boxes) => {
                 for (y, plot) in boxes {
                     self.box_plot(*y, plot, colour, canvas);

@@ -174,9 +174,7 @@ impl Series {
             Mark::Line(points)
             | Mark::Dashes(points)
             | Mark::Points(points)
-            | Mark::Specks(points) => {
-                points.iter().map(|&(x, y)| (Some(x), y)).collect()
-            }
+            | Mark::Specks(points) => points.iter().map(|&(x, y)| (Some(x), y)).collect(),
             Mark::Band(points) | Mark::Intervals(points) => points
                 .iter()
                 .flat_map(|&(x, low, high)| [(Some(x), low), (Some(x), high)])
@@ -198,10 +196,9 @@ impl Series {
             Mark::Blocks(blocks) => {
                 blocks.iter().flat_map(|(a, b)| [(Some(a.0), a.1), (Some(b.0), b.1)]).collect()
             }
-            Mark::Spans(spans) => spans
-                .iter()
-                .flat_map(|&(y, low, high)| [(Some(low), y), (Some(high), y)])
-                .collect(),
+            Mark::Spans(spans) => {
+                spans.iter().flat_map(|&(y, low, high)| [(Some(low), y), (Some(high), y)]).collect()
+            }
         }
     }
 }

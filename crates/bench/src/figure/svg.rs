@@ -71,7 +71,10 @@ impl Canvas for Svg {
 
     /// One path of lines without a length, whose round ends are the dots: a tenth of what circles take.
     fn specks(&mut self, at: &[(f64, f64)], radius: f64, colour: Colour, opacity: f64) {
-        let dots: String = at.iter().map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
+        let mut dots = String::new();
+        for (x, y) in at {
+            write!(dots, "M{x:.1} {y:.1}h0").expect("memory takes all text");
+        }
         put(
             &mut self.text,
             format_args!(

@@ -22,14 +22,8 @@ pub struct Chart {
 }
 
 /// Colours of runs, in their order.
-const RUNS: [Colour; 6] = [
-    Colour::Blue,
-    Colour::Vermilion,
-    Colour::Green,
-    Colour::Orange,
-    Colour::Purple,
-    Colour::Sky,
-];
+const RUNS: [Colour; 6] =
+    [Colour::Blue, Colour::Vermilion, Colour::Green, Colour::Orange, Colour::Purple, Colour::Sky];
 /// A line has at most this many steps.
 const STEPS: usize = 240;
 /// Rates are counted in about this many intervals.
@@ -111,14 +105,12 @@ fn boxes(runs: &[Run]) -> Option<Chart> {
             by_tier.entry(tier).or_default().push((names.len() as f64, plot));
         }
     }
-    let all = || by_tier.values().flatten();
-    let (from, to) = decades(all().flat_map(|(_, plot)| {
+    let (from, to) = decades(by_tier.values().flatten().flat_map(|(_, plot)| {
         let outliers = plot.outliers.iter().copied();
         outliers.chain([plot.low, plot.median, plot.high])
     }))?;
     let height = rows(names.len());
-    let mut panel =
-        Panel::new(Axis::logarithmic("latency (ms)", from, to), Axis::named("", names));
+    let mut panel = Panel::new(Axis::logarithmic("latency (ms)", from, to), Axis::named("", names));
     for (tier, plots) in by_tier {
         panel.add(Series::new(known[tier], of_tier(known[tier], tier), Mark::Boxes(plots)));
     }
@@ -143,7 +135,8 @@ fn over_time(runs: &[Run]) -> Option<Chart> {
     let mut panels = Vec::new();
     let known = tiers(runs);
     for run in runs {
-        let Some(trial) = run.trials.first().filter(|trial| !trial.latencies(None).is_empty()) else {
+        let Some(trial) = run.trials.first().filter(|trial| !trial.latencies(None).is_empty())
+        else {
             continue;
         };
         let most = trial.latencies(None).into_iter().fold(0.0, f64::max);
@@ -152,8 +145,13 @@ fn over_time(runs: &[Run]) -> Option<Chart> {
         let y = Axis::new(format!("latency ({unit})")).from_to(0.0, 1.05 * most * times);
         let mut panel = Panel::new(Axis::new("sent after (s)").from_to(0.0, end * 1.01), y);
         panel.title.clone_from(&run.name);
-        let stages: Vec<f64> =
-            run.about.stages.iter().map(|(at, _)| *at).filter(|at| 0.0 < *at && *at < end).collect();
+        let stages: Vec<f64> = run
+            .about
+            .stages
+            .iter()
+            .map(|(at, _)| *at)
+            .filter(|at| 0.0 < *at && *at < end)
+            .collect();
         if !stages.is_empty() {
             panel.add(Series::new("next stage", Colour::Grey, Mark::Uprights(stages)));
         }
@@ -202,9 +200,12 @@ fn distributions(runs: &[Run]) -> Option<Chart> {
     })
 }
 
+/// Two corners.
+type Block = ((f64, f64), (f64, f64));
+
 fn shares(runs: &[Run]) -> Option<Chart> {
     let known = tiers(runs);
-    let mut by_tier: BTreeMap<usize, Vec<((f64, f64), (f64, f64))>> = BTreeMap::new();
+    let mut by_tier: BTreeMap<usize, Vec<Block>> = BTreeMap::new();
     for (at, run) in runs.iter().enumerate() {
         let (y, mut from) = (at as f64 + 1.0, 0.0);
         for (tier, share) in run.tiers.iter().zip(run.shares()) {
@@ -243,9 +244,10 @@ fn accuracy(runs: &[Run]) -> Option<Chart> {
     let mut panel =
         Panel::new(Axis::new("right answers (%)").from_to(0.0, 100.0), Axis::named("", names));
     let row = |at: usize| at as f64 + 1.0;
-    let blocks = judged.iter().enumerate().map(|(at, (_, share))| {
-        ((0.0, row(at) - 0.36), (share.value * 100.0, row(at) + 0.36))
-    });
+    let blocks = judged
+        .iter()
+        .enumerate()
+        .map(|(at, (_, share))| ((0.0, row(at) - 0.36), (share.value * 100.0, row(at) + 0.36)));
     panel.add(Series::new("accuracy", Colour::Sky, Mark::Blocks(blocks.collect())));
     let spans = judged
         .iter()
@@ -308,7 +310,11 @@ fn rates(runs: &[Run]) -> Option<Chart> {
 /// The next of 1, 2 and 5 times a power of ten.
 fn nice(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power).into_iter().find(|n| *n >= step).unwrap_or(step)
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|factor| factor * power)
+        .into_iter()
+        .find(|n| *n >= step)
+        .unwrap_or(step)
 }
 
 /// How many a second, in the middle of each interval.
@@ -368,8 +374,7 @@ fn figure_of_runs(
     }
     let count = values.len();
     let names = values.into_iter().map(|(name, _)| name).collect();
-    let mut panel =
-        Panel::new(Axis::new(label).from_to(0.0, most * 1.05), Axis::named("", names));
+    let mut panel = Panel::new(Axis::new(label).from_to(0.0, most * 1.05), Axis::named("", names));
     panel.add(Series::new("mean", colour, Mark::Blocks(blocks)));
     if !spans.is_empty() {
         panel.add(Series::new("95 % interval", Colour::Black, Mark::Spans(spans)));
@@ -384,11 +389,11 @@ fn usage(runs: &[Run]) -> Option<Chart> {
         let Some(trial) = run.trials.iter().find(|trial| !trial.usage.is_empty()) else { continue };
         let (cpu, memory) = lines_of_usage(trial);
         let mut add = |lines: Vec<(String, Vec<(f64, f64)>)>, label: &str, what: &str| {
-            let end = lines.iter().flat_map(|(_, line)| line).map(|(at, _)| *at).fold(0.0, f64::max);
+            let end =
+                lines.iter().flat_map(|(_, line)| line).map(|(at, _)| *at).fold(0.0, f64::max);
             let most = lines.iter().flat_map(|(_, line)| line).map(|(_, y)| *y).fold(0.0, f64::max);
             let time = Axis::new("time (s)").from_to(0.0, end.max(1e-3));
-            let mut panel =
-                Panel::new(time, Axis::new(label).from_to(0.0, (most * 1.1).max(1e-3)));
+            let mut panel = Panel::new(time, Axis::new(label).from_to(0.0, (most * 1.1).max(1e-3)));
             panel.title = format!("{}: {what}", run.name);
             for (at, (name, line)) in lines.into_iter().enumerate() {
                 let mark = if at < RUNS.len() { Mark::Line(line) } else { Mark::Dashes(line) };
@@ -463,14 +468,18 @@ fn instances(runs: &[Run]) -> Option<Chart> {
         key: "instances-over-time",
         title: "Instances over time",
         caption: "Instances of each tier and function that take calls. First trial.".to_owned(),
-        figure: Figure::new("Instances over time", panels).in_rows_of(columns).of_size(300.0, 120.0),
+        figure: Figure::new("Instances over time", panels)
+            .in_rows_of(columns)
+            .of_size(300.0, 120.0),
     })
 }
 
 /// Latency against the rate, of runs whose trials are at rising rates.
 fn sweep(runs: &[Run]) -> Option<Chart> {
     let mut lines = Vec::new();
-    for (at, run) in runs.iter().enumerate().filter(|(_, run)| run.about.load.starts_with("a sweep")) {
+    for (at, run) in
+        runs.iter().enumerate().filter(|(_, run)| run.about.load.starts_with("a sweep"))
+    {
         let mut steps: Vec<(f64, f64, f64)> = Vec::new();
         for trial in &run.trials {
             let offered = trial.send_span_s().filter(|span| *span > 0.0);
@@ -519,7 +528,8 @@ mod tests {
     #[test]
     fn everything_is_counted_once() {
         let rates = counted(&[0.0, 0.1, 1.9, 2.0, 10.0], 0.0, 10.0, 2.0);
-        assert_eq!(rates.iter().map(|(_, rate)| rate * 2.0).sum::<f64>(), 5.0);
+        let all: f64 = rates.iter().map(|(_, rate)| rate * 2.0).sum();
+        assert!((all - 5.0).abs() < 1e-9);
         assert_eq!((rates[0], nice(3.3), nice(0.7)), ((1.0, 1.5), 5.0, 1.0));
     }
 }

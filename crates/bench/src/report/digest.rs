@@ -178,7 +178,12 @@ pub const COMPARABLE: [Comparable; 8] = [
         of: Trial::cpu_us_per_record,
         percentile: None,
     },
-    Comparable { key: "resident_mib", title: "memory MiB", of: Trial::memory_mib, percentile: None },
+    Comparable {
+        key: "resident_mib",
+        title: "memory MiB",
+        of: Trial::memory_mib,
+        percentile: None,
+    },
 ];
 
 impl Digest {
@@ -192,9 +197,7 @@ impl Digest {
             TierDigest::new(tier, own, fates.answered)
         });
         let warm_up = || all().filter(|record| record.warm_up && record.is_answered());
-        let mean = |values: Vec<f64>| {
-            (!values.is_empty()).then(|| crate::stats::mean(&values))
-        };
+        let mean = |values: Vec<f64>| (!values.is_empty()).then(|| crate::stats::mean(&values));
         let most = |values: Vec<f64>| values.into_iter().max_by(f64::total_cmp);
         let sum = |count: fn(&Trial) -> u64| run.trials.iter().map(count).sum();
         Self {

@@ -48,7 +48,9 @@ pub fn values(runs: &[Run]) -> serde_json::Value {
     let beside: Vec<_> = runs
         .iter()
         .skip(1)
-        .map(|run| json!({ "run": run.name, "base": runs[0].name, "ratios": ratios(run, &runs[0]) }))
+        .map(
+            |run| json!({ "run": run.name, "base": runs[0].name, "ratios": ratios(run, &runs[0]) }),
+        )
         .collect();
     json!({ "runs": digests, "ratios": beside })
 }

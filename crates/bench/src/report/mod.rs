@@ -24,7 +24,8 @@ pub fn number(value: f64) -> String {
     };
     let text = format!("{value:.decimals$}");
     // Thousands are apart.
-    let (whole, rest) = text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+    let (whole, rest) =
+        text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
     let mut grouped = String::new();
     for (at, digit) in digits.chars().enumerate() {

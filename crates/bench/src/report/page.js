@@ -38,8 +38,8 @@
     const step = [5, 2, 1].map((f) => f * power).find((s) => s <= most * 1.0000001) || power;
     const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const all = [];
-    for (let n = Math.ceil(from / step - 1e-9); n * step <= to + step * 1e-9; n++) {
-      all.push([n * step, (n * step).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })]);
+    for (let n = Math.ceil(from / step - 1e-9) + 0; n * step <= to + step * 1e-9; n++) {
+      all.push([n * step + 0, (n * step + 0).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })]);
     }
     return all;
   };
@@ -126,7 +126,7 @@
     const W = isAlone ? 1000 : 490;
     const yTicks = ticks(panel.y, view.y);
     const widest = Math.max(0, ...yTicks.map(([, label]) => label.length)) * 6.6;
-    const box = { left: Math.min(W * .45, widest + (panel.y.label ? 30 : 14)), right: W - 16, top: panel.title ? 26 : 10 };
+    const box = { left: Math.min(W * .45, widest + (panel.y.label ? 30 : 14)), right: W - 34, top: panel.title ? 26 : 10 };
     box.bottom = box.top + (isNamed ? Math.max(60, panel.y.names.length * 26) : isAlone ? 330 : 190);
     const H = box.bottom + 40;
     const svg = make("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${title} ${panel.title}`, xmlns: NS, "font-family": "DejaVu Sans, Verdana, sans-serif", "font-size": 11 });

@@ -95,18 +95,19 @@ fn remarks(body: &mut String, digests: &[Digest]) {
 }
 
 fn row(cells: &[String], class: &str) -> String {
-    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-    format!("<tr{class}>{cells}</tr>")
+    let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
+    format!("<tr{class}><td>{}</td></tr>", cells.join("</td><td>"))
 }
 
 fn heading(names: &[&str]) -> String {
-    let cells: String = names.iter().map(|name| format!("<th>{}</th>", escaped(name))).collect();
-    format!("<tr>{cells}</tr>")
+    let cells: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+    format!("<tr><th>{}</th></tr>", cells.join("</th><th>"))
 }
 
 fn latencies(body: &mut String, digests: &[Digest]) {
     let names = [
-        "run", "tier", "answered", "share", "accuracy", "min ms", "p50 ms", "mean ms", "p90 ms", "p95 ms", "p99 ms", "max ms",
+        "run", "tier", "answered", "share", "accuracy", "min ms", "p50 ms", "mean ms", "p90 ms",
+        "p95 ms", "p99 ms", "max ms",
     ];
     put(body, format_args!("<div class=\"scroll\"><table>{}", heading(&names)));
     for digest in digests {
@@ -136,8 +137,21 @@ fn latencies(body: &mut String, digests: &[Digest]) {
 
 fn fates(body: &mut String, digests: &[Digest]) {
     let names = [
-        "run", "trials", "records", "answered", "lost", "duplicated", "out of order", "dead letters", "late", "answers/s",
-        "elapsed s", "drained after s", "CPU µs/record", "memory MiB", "sent late ms (p99)",
+        "run",
+        "trials",
+        "records",
+        "answered",
+        "lost",
+        "duplicated",
+        "out of order",
+        "dead letters",
+        "late",
+        "answers/s",
+        "elapsed s",
+        "drained after s",
+        "CPU µs/record",
+        "memory MiB",
+        "sent late ms (p99)",
     ];
     put(body, format_args!("<div class=\"scroll\"><table>{}", heading(&names)));
     for digest in digests {

@@ -26,15 +26,23 @@ pub fn report(runs: &[Run]) -> String {
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|at| {
+            rows.iter()
+                .filter_map(|row| row.get(at))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let space = " ".repeat(width - cell.chars().count());
-            let gap = if at == 0 { "" } else { "  " };
-            line += &if at == 0 { format!("{cell}{space}") } else { format!("{gap}{space}{cell}") };
+            let _ = match at {
+                0 => write!(line, "{cell}{space}"),
+                _ => write!(line, "  {space}{cell}"),
+            };
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -44,7 +52,10 @@ fn table(rows: &[Vec<String>]) -> String {
 
 /// The table of figures: a row for each tier of each run, and one for all.
 pub fn figures(digests: &[Digest]) -> String {
-    let heading = ["run", "tier", "answered", "share", "accuracy", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "max ms"];
+    let heading = [
+        "run", "tier", "answered", "share", "accuracy", "p50 ms", "p90 ms", "p95 ms", "p99 ms",
+        "max ms",
+    ];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for digest in digests {
         let all = (digest.tiers.len() != 1).then_some(&digest.all);
@@ -75,8 +86,10 @@ pub fn figures(digests: &[Digest]) -> String {
 fn fates(digest: &Digest, is_named: bool) -> String {
     let mut text = String::new();
     let name = if is_named { format!("{}: ", digest.name) } else { String::new() };
-    let Digest { records, answered, lost, duplicated, disordered, dead_lettered, late, .. } = digest;
-    let trials = if digest.trials > 1 { format!(" in {} trials", digest.trials) } else { String::new() };
+    let Digest { records, answered, lost, duplicated, disordered, dead_lettered, late, .. } =
+        digest;
+    let trials =
+        if digest.trials > 1 { format!(" in {} trials", digest.trials) } else { String::new() };
     let _ = writeln!(
         text,
         "{name}{records} records{trials}: {answered} answered, {lost} lost, {duplicated} duplicated, {disordered} out of \
@@ -142,10 +155,12 @@ pub fn boxes(runs: &[Run]) -> String {
         };
         (share.clamp(0.0, 1.0) * (PLOT - 1) as f64).round() as usize
     };
-    let width = plots.iter().map(|(run, tier, _)| run.chars().count() + tier.chars().count() + 1).max();
+    let width =
+        plots.iter().map(|(run, tier, _)| run.chars().count() + tier.chars().count() + 1).max();
     let width = width.unwrap_or(0);
     let scale = if is_logarithmic { "logarithmic" } else { "linear" };
-    let mut text = format!("\nlatency in ms, {scale}: ├ ┤ whiskers, ▒ middle half, ┃ median, · beyond\n");
+    let mut text =
+        format!("\nlatency in ms, {scale}: ├ ┤ whiskers, ▒ middle half, ┃ median, · beyond\n");
     for (run, tier, plot) in &plots {
         let name = format!("{run} {tier}");
         let space = " ".repeat(width - name.chars().count());

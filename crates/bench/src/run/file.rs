@@ -169,9 +169,11 @@ pub fn load(path: &Path) -> Result<Run, RunError> {
         }
         let records = path.with_file_name(&file);
         let bytes = read(&records)?;
-        trial.records = match file.ends_with(".gz") {
-            true => outcomes(GzDecoder::new(bytes), &records, &described.tiers)?,
-            false => outcomes(bytes, &records, &described.tiers)?,
+        let is_compressed = Path::new(&file).extension().is_some_and(|end| end == "gz");
+        trial.records = if is_compressed {
+            outcomes(GzDecoder::new(bytes), &records, &described.tiers)?
+        } else {
+            outcomes(bytes, &records, &described.tiers)?
         };
         let found = trial.records.len();
         if found != expected {
@@ -264,10 +266,10 @@ mod tests {
     fn run(records: usize) -> Run {
         let record = |at: usize| Outcome {
             due_s: Some(at as f64 * 0.25),
-            arrived_s: (at % 5 != 4).then(|| at as f64 * 0.25 + 0.002),
+            arrived_s: (at % 5 != 4).then_some(at as f64 * 0.25 + 0.002),
             latency_s: (at % 5 != 4).then_some(0.002),
             tier: (at % 5 < 3).then_some(at % 2),
-            correct: (at % 5 < 3).then_some(at % 3 == 0),
+            correct: (at % 5 < 3).then_some(at.is_multiple_of(3)),
             warm_up: at < 2,
         };
         let trial = Trial {

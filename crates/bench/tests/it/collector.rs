@@ -166,7 +166,10 @@ async fn joined_by_order_a_duplicate_takes_the_place_of_a_loss() {
     let (sent, _sending) = devices::start(Producer::new(&servers).unwrap(), "in", load);
     let collected = collector.collect(&sent, patience(), |_| ()).await;
     system.await.unwrap();
-    assert_eq!((collected.answered() + collected.dead_lettered, collected.duplicated), (RECORDS, 0));
+    assert_eq!(
+        (collected.answered() + collected.dead_lettered, collected.duplicated),
+        (RECORDS, 0)
+    );
     assert_eq!(collected.unknown, 1);
     assert!(collected.kept.iter().all(|kept| kept.correct.is_none()));
     setting.broker.shutdown().await.unwrap();

@@ -4,6 +4,7 @@
 
 mod collector;
 mod published;
+mod report;
 
 use std::path::PathBuf;
 

@@ -9,6 +9,8 @@ use bench::run::published::{Published, Source, is_published, read};
 use bench::run::{Run, Weight, check};
 use bench::stats::Summary;
 
+type Figure = fn(&Summary) -> f64;
+
 /// When the devices of the runs without device times began, as those who ran them noted it.
 const STARTED: [(&str, f64); 3] = [
     ("two-tier-kafkaml-fix", 1_682_071_612.122_513),
@@ -76,7 +78,7 @@ fn statistics_of_each_topic_are_those_published() {
         let answered = trial.measured().filter(|r| tier.is_none() || r.tier == tier).count();
         assert_eq!(answered.to_string(), row["samples"], "{}", what("samples"));
         let summary = Summary::of(trial.latencies(tier));
-        let figures: [(&str, fn(&Summary) -> f64); 7] = [
+        let figures: [(&str, Figure); 7] = [
             ("min", |s| s.min),
             ("median", |s| s.median),
             ("mean", |s| s.mean),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail, ensure};
 use bench::report::{files, terminal};
 use bench::run::published::{self, Published, Source};
-use bench::run::{Run, check, file};
+use bench::run::{Run, Weight, check, file};
 
 use crate::commands::demo::{OutputFormat, print_json};
 use crate::outcome::OrConfig as _;
@@ -18,7 +18,7 @@ use crate::outcome::OrConfig as _;
 /// first is what others are compared with. What is wrong with a run is said.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Runs, as `[NAME=]PATH`; of a published file also `PATH#FIRST-LAST`, only these lines.
+    /// Runs, as `[NAME=]PATH`. `PATH+PATH` are trials of one; `PATH#FIRST-LAST` takes only these lines of a published file.
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// Folder for the report.
@@ -92,8 +92,9 @@ fn read_all(args: &Args) -> anyhow::Result<Vec<Run>> {
         let named = named(text)?;
         read.push(one(args, named)?);
     }
-    for name in args.started.iter().map(|(name, _)| name).chain(args.devices.iter().map(|(n, _)| n)) {
-        let names: Vec<&str> = read.iter().map(|read| name_of(read)).collect();
+    for name in args.started.iter().map(|(name, _)| name).chain(args.devices.iter().map(|(n, _)| n))
+    {
+        let names: Vec<&str> = read.iter().map(name_of).collect();
         ensure!(
             names.contains(&name.as_str()),
             "no run is called `{name}`, expected one of {}",
@@ -120,7 +121,12 @@ fn read_all(args: &Args) -> anyhow::Result<Vec<Run>> {
             bail!("two runs are called `{}`, expected different names: NAME=PATH", run.name);
         }
     }
-    Ok(runs)
+    // Whoever sees a chart alone has to see it too.
+    let marked = runs.into_iter().map(|run| match run.weight() {
+        Some(Weight::Invalid) => Run { name: format!("{} (invalid)", run.name), ..run },
+        _ => run,
+    });
+    Ok(marked.collect())
 }
 
 fn name_of(read: &Read) -> &str {
@@ -132,9 +138,9 @@ fn name_of(read: &Read) -> &str {
 
 fn named(text: &str) -> anyhow::Result<Named> {
     // A path may hold an equals sign; a name holds no slash.
-    let split = text.split_once('=').filter(|(name, _)| {
-        !name.is_empty() && !name.contains('/') && !Path::new(text).exists()
-    });
+    let split = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty() && !name.contains('/') && !Path::new(text).exists());
     let (name, rest) = split.map_or((None, text), |(name, rest)| (Some(name.to_owned()), rest));
     let (path, lines) = match rest.rsplit_once('#').filter(|_| !Path::new(rest).exists()) {
         None => (rest, None),
@@ -143,7 +149,8 @@ fn named(text: &str) -> anyhow::Result<Named> {
                 let ends: (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
                 (1 <= ends.0 && ends.0 <= ends.1).then_some(ends)
             });
-            let expected = || anyhow!("`{text}`: lines are `{range}`, expected FIRST-LAST as 1-2000");
+            let expected =
+                || anyhow!("`{text}`: lines are `{range}`, expected FIRST-LAST as 1-2000");
             (path, Some(ends.with_context(expected)?))
         }
     };
@@ -152,6 +159,12 @@ fn named(text: &str) -> anyhow::Result<Named> {
 
 fn one(args: &Args, named: Named) -> anyhow::Result<Read> {
     let Named { name, path, lines } = named;
+    let text = path.to_string_lossy();
+    if text.contains('+') && !path.exists() {
+        let trials = text.split('+').map(|path| file::load(Path::new(path)));
+        let run = together(trials.collect::<Result<_, _>>()?)?;
+        return Ok(Read::Ours(Run { name: name.unwrap_or_else(|| run.name.clone()), ..run }));
+    }
     let is_lines = path.extension().is_some_and(|extension| extension == "jsonl");
     if !is_lines {
         ensure!(lines.is_none(), "`{}`: lines are of .jsonl files only", path.display());
@@ -167,6 +180,25 @@ fn one(args: &Args, named: Named) -> anyhow::Result<Read> {
     let mut published = published::read(source)?;
     published.run.name = name;
     Ok(Read::Published(published))
+}
+
+/// Runs of the same thing as one, with the trials of all.
+fn together(runs: Vec<Run>) -> anyhow::Result<Run> {
+    let mut runs = runs.into_iter();
+    let mut all = runs.next().context("there is a run")?;
+    for run in runs {
+        ensure!(
+            run.tiers == all.tiers,
+            "the tiers of `{}` are {}, expected {} as those of `{}`",
+            run.name,
+            run.tiers.join(", "),
+            all.tiers.join(", "),
+            all.name
+        );
+        all.trials.extend(run.trials);
+    }
+    all.remarks = check::ours(&all);
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn blow(table: Table<'_, '_>, names: &Names) -> Option<Blow> {
         table.missing("at_s", "seconds after the start");
     }
     let own_or_given = [&names.own[..], &names.given].concat();
-    let named = |key: &'static str, known: &[String]| -> Option<String> {
+    let process = |key: &'static str, known: &[String]| -> Option<String> {
         let name = table.text(key, "the name of a process")?;
         if !known.iter().any(|known| known == name) {
             let expected = if known.is_empty() {
@@ -107,10 +107,10 @@ fn blow(table: Table<'_, '_>, names: &Names) -> Option<Blow> {
         table.problem("run", "is empty, expected a program and its arguments");
     }
     let all = [
-        named("kill", &own_or_given).map(What::Kill),
-        named("stop", &own_or_given).map(What::Stop),
-        named("continue", &own_or_given).map(What::Continue),
-        named("start", &names.own).map(What::Start),
+        process("kill", &own_or_given).map(What::Kill),
+        process("stop", &own_or_given).map(What::Stop),
+        process("continue", &own_or_given).map(What::Continue),
+        process("start", &names.own).map(What::Start),
         command.map(|words| What::Run(words.into_iter().map(str::to_owned).collect())),
     ];
     let mut all: Vec<What> = all.into_iter().flatten().collect();
@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_script_is_sorted_by_time() {
-        let text = "[[fault]]\nat_s = 20\nrun = [\"true\"]\n[[fault]]\nat_s = 1.5\nkill = \"other\"\n";
+        let text =
+            "[[fault]]\nat_s = 20\nrun = [\"true\"]\n[[fault]]\nat_s = 1.5\nkill = \"other\"\n";
         let blows = parse(text, &names()).unwrap();
         let expected = [(1.5, What::Kill("other".into())), (20.0, What::Run(vec!["true".into()]))];
         assert_eq!(blows, expected.map(|(at_s, what)| Blow { at_s, what }));
@@ -229,7 +230,10 @@ mod tests {
             assert!(said.contains(expected), "{said}");
         };
         check("", "expected at least one [[fault]] table");
-        check("[[fault]]\nat_s = 1\nkill = \"egde\"\n", "line 3: `kill` is \"egde\", expected one of broker, edge, other");
+        check(
+            "[[fault]]\nat_s = 1\nkill = \"egde\"\n",
+            "line 3: `kill` is \"egde\", expected one of broker, edge, other",
+        );
         check("[[fault]]\nat_s = 1\nstart = \"other\"\n", "expected one of broker, edge");
         check("[[fault]]\nkill = \"edge\"\n", "expected seconds after the start");
         check("[[fault]]\nat_s = 1\n", EXPECTED);

@@ -10,8 +10,16 @@ use super::load::Images;
 use crate::time_text::{date_time, now_ms};
 
 /// Options whose values say where something is on this machine, which is nobody's business.
-const PATHS: [&str; 8] =
-    ["--data", "--save", "--model", "--faults", "--cgroup", "--bootstrap-servers", "-b", "--gateway"];
+const PATHS: [&str; 8] = [
+    "--data",
+    "--save",
+    "--model",
+    "--faults",
+    "--cgroup",
+    "--bootstrap-servers",
+    "-b",
+    "--gateway",
+];
 
 pub(super) fn about(args: &Args, images: &Images) -> About {
     About {
@@ -78,7 +86,8 @@ mod tests {
 
     #[test]
     fn folders_of_this_machine_are_left_out() {
-        let given = ["bench", "run", "--data", "/home/me/mnist", "--save=/tmp/x/run-5", "--rate", "10"];
+        let given =
+            ["bench", "run", "--data", "/home/me/mnist", "--save=/tmp/x/run-5", "--rate", "10"];
         let expected = ["bench", "run", "--data", "mnist", "--save=run-5", "--rate", "10"];
         assert_eq!(arguments(given.into_iter().map(str::to_owned)), expected);
     }

@@ -99,7 +99,8 @@ pub(super) async fn run(trial: &Trial<'_>, mut run: Run) -> anyhow::Result<()> {
         // What a step that failed has left behind is not the next one's to answer for.
         tokio::time::sleep(PAUSE).await;
     }
-    let failing = failed.and_then(|rate| steps.iter().find(|step| step.rate_per_s == rate));
+    let failing =
+        failed.and_then(|rate| steps.iter().rfind(|step| step.rate_per_s <= rate && !step.holds));
     let report = Report {
         objective_ms_p99: args.sweep.objective_ms,
         knee_per_s: held,
@@ -145,7 +146,8 @@ fn line(step: &Step) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let shown = |value: Option<f64>| value.map_or("–".to_owned(), number);
     let late = step.send_error_ms_p99.filter(|error| SEND_ERROR_MS < *error);
-    let late = late.map_or(String::new(), |error| format!("  (devices late by {} ms)", number(error)));
+    let late =
+        late.map_or(String::new(), |error| format!("  (devices late by {} ms)", number(error)));
     writeln!(
         out,
         "{:>10}/s  p50 {:>8} ms  p99 {:>8} ms  {}{late}",
@@ -162,7 +164,11 @@ fn conclusion(report: &Report) -> anyhow::Result<()> {
     let objective = number(report.objective_ms_p99);
     match report.knee_per_s {
         Some(knee) => {
-            writeln!(out, "\nthe knee: {} records/s with a p99 of at most {objective} ms", number(knee))?;
+            writeln!(
+                out,
+                "\nthe knee: {} records/s with a p99 of at most {objective} ms",
+                number(knee)
+            )?;
         }
         None => writeln!(out, "\nno rate has a p99 of at most {objective} ms and loses nothing")?,
     }

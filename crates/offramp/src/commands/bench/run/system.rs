@@ -50,7 +50,12 @@ pub(super) struct Args {
     #[arg(long = "out", value_name = "TOPIC[@BROKER]", value_delimiter = ',', requires = "input")]
     outputs: Vec<String>,
     /// Topics of dead letters.
-    #[arg(long = "dead-letter", value_name = "TOPIC[@BROKER]", value_delimiter = ',', requires = "input")]
+    #[arg(
+        long = "dead-letter",
+        value_name = "TOPIC[@BROKER]",
+        value_delimiter = ',',
+        requires = "input"
+    )]
     dead_letters: Vec<String>,
     /// By what answers are joined to records: the `id` in a header, the `key`, or the `order` of arrival, for systems that
     /// keep neither; that can't tell what was lost from what came twice.
@@ -141,7 +146,8 @@ pub(super) async fn start(args: &Args, encoding: &str) -> anyhow::Result<System>
     }
     let dir = tempfile::tempdir().context("a temporary folder for the system")?;
     let models = models(args, &dir)?;
-    let build = Build { models: &models, dir: dir.path(), encoding, processes: Processes::new(dir.path()) };
+    let build =
+        Build { models: &models, dir: dir.path(), encoding, processes: Processes::new(dir.path()) };
     let (servers, gateway) = match args.kind() {
         Kind::Offramp => build.in_one().await?,
         Kind::Processes => build.apart().await?,
@@ -180,7 +186,8 @@ fn external(args: &Args) -> anyhow::Result<System> {
         Place { servers: servers.to_owned(), topic: topic.to_owned() }
     };
     let input = args.input.as_ref();
-    let input = input.context("`--system external` has no `--in TOPIC`, expected one to send to")?;
+    let input =
+        input.context("`--system external` has no `--in TOPIC`, expected one to send to")?;
     let answers = args.outputs.iter().enumerate();
     let answers = answers.map(|(at, topic)| Outlet { place: place(topic), end: End::Answered(at) });
     let letters = args.dead_letters.iter();
@@ -214,7 +221,8 @@ fn models(args: &Args, dir: &TempDir) -> anyhow::Result<Vec<(String, PathBuf)>> 
         let file = file.with_context(|| format!("sub-model `{}`", path.display())).or_config()?;
         let tier = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if models.iter().any(|(other, _)| *other == tier) {
-            let text = format!("two files of `--model` are called `{tier}`, expected different names");
+            let text =
+                format!("two files of `--model` are called `{tier}`, expected different names");
             return Err(anyhow::anyhow!(text)).or_config();
         }
         models.push((tier, file));
@@ -260,16 +268,23 @@ impl System {
     pub(super) fn describe(&self, about: &mut About) {
         about.system = match self.kind {
             Kind::Offramp => "offramp: broker and every tier in one process".to_owned(),
-            Kind::Processes => "offramp: broker, connectors, inference functions and funnels, a process each".to_owned(),
-            Kind::Gateway => "offramp: a broker, and functions behind the gateway of a node".to_owned(),
-            Kind::External => format!("external: {} to {}", self.input.topic, self.tiers.join(", ")),
+            Kind::Processes => {
+                "offramp: broker, connectors, inference functions and funnels, a process each"
+                    .to_owned()
+            }
+            Kind::Gateway => {
+                "offramp: a broker, and functions behind the gateway of a node".to_owned()
+            }
+            Kind::External => {
+                format!("external: {} to {}", self.input.topic, self.tiers.join(", "))
+            }
         };
-        about.joined_by = match self.join {
+        let joined_by = match self.join {
             Join::Id => "id, in a header",
             Join::Key => "key",
             Join::Order => "order of arrival",
-        }
-        .to_owned();
+        };
+        joined_by.clone_into(&mut about.joined_by);
     }
 
     /// Waits, the first time, until what was started here has answered some records, which count nowhere.
@@ -292,7 +307,9 @@ impl System {
         let (answered, dead) = (collected.answered(), collected.dead_lettered);
         if answered < FIRST {
             let logs = self.processes.last_words();
-            bail!("of the first {FIRST} records {answered} were answered, {dead} are dead letters{logs}");
+            bail!(
+                "of the first {FIRST} records {answered} were answered, {dead} are dead letters{logs}"
+            );
         }
         Ok(())
     }
@@ -351,7 +368,8 @@ impl Build<'_> {
     async fn apart(&self) -> anyhow::Result<Built> {
         let servers = self.broker().await?;
         for (at, (tier, model)) in self.models.iter().enumerate() {
-            let exit = self.funnel(&format!("{tier}-exit"), &servers, &topic(tier, "output")).await?;
+            let exit =
+                self.funnel(&format!("{tier}-exit"), &servers, &topic(tier, "output")).await?;
             let model = model.to_str().context("the model's path is not UTF-8")?;
             let mut more = vec!["--model", model, "--tier", tier, "--exit-url", &exit];
             let up = match self.models.get(at + 1) {
@@ -369,7 +387,8 @@ impl Build<'_> {
             }
             let url = self.serve(tier, "inference", &more).await?;
             let (input, dead) = (topic(tier, "input"), topic(tier, DEAD_LETTERS));
-            let connector = ["function", "connector", "--bootstrap-servers", &servers, "--topic", &input];
+            let connector =
+                ["function", "connector", "--bootstrap-servers", &servers, "--topic", &input];
             let to = ["--url", &url, "--dead-letter-topic", &dead];
             let arguments = [&connector[..], &to].concat();
             let name = format!("{tier}-connector");

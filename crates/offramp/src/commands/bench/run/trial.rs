@@ -10,11 +10,11 @@ use bench::{Collected, Collector, End, Load, Sent, devices};
 use hdrhistogram::Histogram;
 use kafka::Producer;
 
+use super::Args;
 use super::faults::{self, Blow};
 use super::load::Images;
 use super::system::System;
 use super::watch::Watch;
-use super::Args;
 use crate::commands::demo::OutputFormat;
 use crate::demo::progress::Bar;
 

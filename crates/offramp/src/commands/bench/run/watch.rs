@@ -62,26 +62,27 @@ impl Watch {
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let (mut usage, mut counts) = (Vec::new(), Vec::new());
-            let mut nth = 0;
-            loop {
+            let mut nth = 1;
+            let mut look = |gateway: Option<&GatewayArgs>| {
                 let at_s = start.elapsed().as_secs_f64();
                 // What is down for a while is seen again when it is back.
                 let looks = self.given.iter().cloned().chain(self.own.watched());
                 usage.extend(looks.filter_map(|watched| watched.look(at_s).ok()));
-                counts.extend(self.gateway.iter().filter_map(|at| instances(at, at_s).ok()).flatten());
-                nth += 1;
+                let found = gateway.and_then(|gateway| instances(gateway, at_s).ok());
+                counts.extend(found.into_iter().flatten());
+            };
+            let wait = |nth: u32| {
                 let next = start + self.every * nth;
-                match stopped.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    // A last look, so that what was taken is whole.
-                    _ => {
-                        let at_s = start.elapsed().as_secs_f64();
-                        let looks = self.given.iter().cloned().chain(self.own.watched());
-                        usage.extend(looks.filter_map(|watched| watched.look(at_s).ok()));
-                        return (usage, counts);
-                    }
-                }
+                stopped.recv_timeout(next.saturating_duration_since(Instant::now()))
+            };
+            look(self.gateway.as_ref());
+            while wait(nth) == Err(RecvTimeoutError::Timeout) {
+                look(self.gateway.as_ref());
+                nth += 1;
             }
+            // A last look, so that what was taken is whole.
+            look(None);
+            (usage, counts)
         });
         Watching { stop, thread }
     }

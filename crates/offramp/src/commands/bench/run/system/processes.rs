@@ -52,7 +52,8 @@ impl Processes {
     ) -> anyhow::Result<()> {
         let log = self.dir.join(format!("{name}.log"));
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut process = Process { name: name.to_owned(), arguments, log: log.clone(), child: None };
+        let mut process =
+            Process { name: name.to_owned(), arguments, log: log.clone(), child: None };
         process.launch()?;
         self.all().push(process);
         let deadline = Instant::now() + within;

@@ -59,7 +59,9 @@ impl Watched {
             }
             Subject::ControlGroup(dir) => of_group(dir)?,
         };
-        Ok(Usage { at_s, name: self.name.clone(), cpu_s: cpu.as_secs_f64(), memory_mib })
+        let hundredths = |value: f64| (value * 100.0).round() / 100.0;
+        let (cpu_s, memory_mib) = (cpu.as_secs_f64(), hundredths(memory_mib));
+        Ok(Usage { at_s, name: self.name.clone(), cpu_s, memory_mib })
     }
 }
 

@@ -97,7 +97,14 @@ fn powers((from, to): (f64, f64)) -> Vec<(f64, String)> {
     let (first, last) = ((from.log10() - 1e-9).ceil() as i32, (to.log10() + 1e-9).floor() as i32);
     let tick = |power: i32| {
         let (value, decimals) = (10f64.powi(power), (-power).max(0) as usize);
-        (value, format!("{value:.decimals$}"))
+        // Thousands are apart, so that zeros need not be counted.
+        let mut label = format!("{value:.decimals$}");
+        for at in
+            (1..label.len()).rev().filter(|at| power > 3 && (power as usize + 1 - at) % 3 == 0)
+        {
+            label.insert(at, ',');
+        }
+        (value, label)
     };
     (first..=last).map(tick).collect()
 }

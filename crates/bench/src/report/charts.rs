@@ -95,11 +95,12 @@ fn boxes(runs: &[Run]) -> Option<Chart> {
     let mut names = Vec::new();
     let mut by_tier: BTreeMap<usize, Vec<(f64, Box)>> = BTreeMap::new();
     let known = tiers(runs);
+    let (times, unit) = unit_of(runs);
     for run in runs {
         for (at, tier) in run.tiers.iter().enumerate() {
-            let mut ms: Vec<f64> = run.latencies(Some(at)).iter().map(|s| s * 1e3).collect();
-            ms.sort_by(f64::total_cmp);
-            let Some(plot) = Box::of_sorted(&ms) else { continue };
+            let mut all: Vec<f64> = run.latencies(Some(at)).iter().map(|s| s * times).collect();
+            all.sort_by(f64::total_cmp);
+            let Some(plot) = Box::of_sorted(&all) else { continue };
             names.push(format!("{}  {tier}", run.name));
             let tier = known.iter().position(|name| name == tier).unwrap_or(0);
             by_tier.entry(tier).or_default().push((names.len() as f64, plot));
@@ -110,7 +111,10 @@ fn boxes(runs: &[Run]) -> Option<Chart> {
         outliers.chain([plot.low, plot.median, plot.high])
     }))?;
     let height = rows(names.len());
-    let mut panel = Panel::new(Axis::logarithmic("latency (ms)", from, to), Axis::named("", names));
+    let mut panel = Panel::new(
+        Axis::logarithmic(format!("latency ({unit})"), from, to),
+        Axis::named("", names),
+    );
     for (tier, plots) in by_tier {
         panel.add(Series::new(known[tier], of_tier(known[tier], tier), Mark::Boxes(plots)));
     }
@@ -128,6 +132,13 @@ fn boxes(runs: &[Run]) -> Option<Chart> {
 /// Seconds or milliseconds, whichever the values need.
 fn unit(most_s: f64) -> (f64, &'static str) {
     if most_s > 2.0 { (1.0, "s") } else { (1e3, "ms") }
+}
+
+/// Seconds where all runs take some, else milliseconds.
+fn unit_of(runs: &[Run]) -> (f64, &'static str) {
+    let medians = runs.iter().filter_map(|run| Some(Summary::of(run.latencies(None))?.median));
+    let quickest = medians.fold(f64::INFINITY, f64::min);
+    if quickest.is_finite() { unit(quickest) } else { unit(0.0) }
 }
 
 /// The paper's scatter of latency over time, with the stages of the load.
@@ -155,6 +166,10 @@ fn over_time(runs: &[Run]) -> Option<Chart> {
         if !stages.is_empty() {
             panel.add(Series::new("next stage", Colour::Grey, Mark::Uprights(stages)));
         }
+        let faults: Vec<f64> = trial.faults.iter().map(|fault| fault.at_s).collect();
+        if !faults.is_empty() {
+            panel.add(Series::new("fault", Colour::Vermilion, Mark::Uprights(faults)));
+        }
         for (at, tier) in run.tiers.iter().enumerate() {
             let own = trial.measured().filter(|record| record.tier == Some(at));
             let points = own.filter_map(|r| Some((r.due_s?, r.latency_s? * times))).collect();
@@ -177,15 +192,16 @@ fn over_time(runs: &[Run]) -> Option<Chart> {
 
 fn distributions(runs: &[Run]) -> Option<Chart> {
     let mut lines = Vec::new();
+    let (times, unit) = unit_of(runs);
     for (at, run) in runs.iter().enumerate() {
-        let mut ms: Vec<f64> = run.latencies(None).iter().map(|seconds| seconds * 1e3).collect();
-        ms.sort_by(f64::total_cmp);
-        let points = distribution(&ms, STEPS).into_iter().map(|(ms, share)| (ms, share * 100.0));
+        let mut all: Vec<f64> = run.latencies(None).iter().map(|s| s * times).collect();
+        all.sort_by(f64::total_cmp);
+        let points = distribution(&all, STEPS).into_iter().map(|(at, share)| (at, share * 100.0));
         lines.push((run.name.clone(), at, points.collect::<Vec<_>>()));
     }
     let (from, to) = decades(lines.iter().flat_map(|(.., points)| points).map(|(ms, _)| *ms))?;
     let mut panel = Panel::new(
-        Axis::logarithmic("latency (ms)", from, to),
+        Axis::logarithmic(format!("latency ({unit})"), from, to),
         Axis::new("answered within (%)").from_to(0.0, 100.0),
     );
     for (name, at, points) in lines.into_iter().filter(|(.., points)| !points.is_empty()) {

@@ -71,8 +71,8 @@ pub struct TierDigest {
     pub topic: String,
     /// Records that it answered.
     pub answered: u64,
-    /// Of all answers.
-    pub share: f64,
+    /// Of all answers that are measured.
+    pub share: Option<f64>,
     /// Right answers over answers of which that is known.
     pub accuracy: Option<f64>,
     /// Least latency.
@@ -94,7 +94,7 @@ pub struct TierDigest {
 }
 
 impl TierDigest {
-    fn new<'r>(topic: &str, answers: impl Iterator<Item = &'r Outcome>, all: u64) -> Self {
+    fn new<'r>(topic: &str, answers: impl Iterator<Item = &'r Outcome>, all: Option<u64>) -> Self {
         let (mut answered, mut judged, mut correct) = (0u64, 0u64, 0u64);
         let mut latencies = Vec::new();
         for record in answers {
@@ -108,7 +108,7 @@ impl TierDigest {
         Self {
             topic: topic.to_owned(),
             answered,
-            share: answered as f64 / all.max(1) as f64,
+            share: all.map(|all| answered as f64 / all.max(1) as f64),
             accuracy: (judged > 0).then(|| correct as f64 / judged as f64),
             latency_ms_min: of(|s| s.min),
             latency_ms_p50: of(|s| s.median),
@@ -194,7 +194,7 @@ impl Digest {
         let answers = || all().filter(|record| !record.warm_up && record.is_answered());
         let tiers = run.tiers.iter().enumerate().map(|(at, tier)| {
             let own = answers().filter(move |record| record.tier == Some(at));
-            TierDigest::new(tier, own, fates.answered)
+            TierDigest::new(tier, own, Some(fates.answered))
         });
         let warm_up = || all().filter(|record| record.warm_up && record.is_answered());
         let mean = |values: Vec<f64>| (!values.is_empty()).then(|| crate::stats::mean(&values));
@@ -221,10 +221,10 @@ impl Digest {
             send_error_ms_p99: most(run.each(|trial| Some(trial.send_error_ms?.p99))),
             send_error_ms_max: most(run.each(|trial| Some(trial.send_error_ms?.max))),
             tiers: tiers.collect(),
-            all: TierDigest::new("all", answers(), fates.answered),
+            all: TierDigest::new("all", answers(), Some(fates.answered)),
             warm_up: all()
                 .any(|record| record.warm_up)
-                .then(|| TierDigest::new("warm-up", warm_up(), fates.answered)),
+                .then(|| TierDigest::new("warm-up", warm_up(), None)),
             intervals: intervals(run),
             intervals_of: if run.trials.len() > 1 { "trials" } else { "records of one trial" },
             remarks: run.remarks.clone(),

@@ -83,7 +83,7 @@ fn csv(runs: &[Run]) -> String {
                 answered.to_string(),
                 count(digest.lost),
                 count(digest.duplicated),
-                shown(Some(*share)),
+                shown(*share),
                 shown(*accuracy),
                 shown(tier.latency_ms_min),
                 shown(tier.latency_ms_p50),

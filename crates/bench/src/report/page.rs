@@ -118,7 +118,7 @@ fn latencies(body: &mut String, digests: &[Digest]) {
                 if at == 0 { digest.name.clone() } else { String::new() },
                 topic.clone(),
                 number(*answered as f64),
-                percent(Some(*share)),
+                percent(*share),
                 percent(*accuracy),
                 maybe(tier.latency_ms_min),
                 maybe(tier.latency_ms_p50),

@@ -64,7 +64,7 @@ pub fn figures(digests: &[Digest]) -> String {
                 if at == 0 { digest.name.clone() } else { String::new() },
                 tier.topic.clone(),
                 number(tier.answered as f64),
-                percent(Some(tier.share)),
+                percent(tier.share),
                 percent(tier.accuracy),
                 maybe(tier.latency_ms_p50),
                 maybe(tier.latency_ms_p90),

@@ -121,9 +121,92 @@ pub fn save(run: &Run, dir: &Path) -> Result<(), RunError> {
         about: run.about.clone(),
         trials,
     };
-    let mut text = serde_json::to_vec_pretty(&described).expect("a run is JSON");
+    let mut text = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, Lines::default());
+    described.serialize(&mut serializer).expect("a run is JSON");
     text.push(b'\n');
     write(dir.join(RUN_FILE), &text)
+}
+
+/// JSON on lines down to the looks of a trial, each of which is one.
+#[derive(Debug, Default)]
+struct Lines {
+    depth: usize,
+}
+
+/// The run, its trials, a trial, its looks.
+const DEPTH_OF_LINES: usize = 4;
+
+impl Lines {
+    fn line<W: ?Sized + std::io::Write>(
+        &self,
+        writer: &mut W,
+        is_first: bool,
+    ) -> std::io::Result<()> {
+        if !is_first {
+            writer.write_all(b",")?;
+        }
+        if self.depth <= DEPTH_OF_LINES {
+            writer.write_all(b"\n")?;
+            writer.write_all("  ".repeat(self.depth).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn open<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        mark: &[u8],
+    ) -> std::io::Result<()> {
+        self.depth += 1;
+        writer.write_all(mark)
+    }
+
+    fn close<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        mark: &[u8],
+    ) -> std::io::Result<()> {
+        self.depth -= 1;
+        if self.depth < DEPTH_OF_LINES {
+            self.line(writer, true)?;
+        }
+        writer.write_all(mark)
+    }
+}
+
+impl serde_json::ser::Formatter for Lines {
+    fn begin_array<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.open(writer, b"[")
+    }
+
+    fn end_array<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.close(writer, b"]")
+    }
+
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        self.line(writer, first)
+    }
+
+    fn begin_object<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.open(writer, b"{")
+    }
+
+    fn end_object<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        self.close(writer, b"}")
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        self.line(writer, first)
+    }
 }
 
 fn lines(trial: &Trial, tiers: &[String]) -> Vec<u8> {

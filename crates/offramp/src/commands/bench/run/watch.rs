@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bench::run::{Instances, Usage};
-use bench::usage::Watched;
+use bench::usage::{Subject, Watched};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -47,7 +47,12 @@ impl Watch {
     pub(super) fn open(args: &WatchArgs, system: &System) -> anyhow::Result<Self> {
         let given: Vec<Watched> = args.pids.iter().chain(&args.cgroups).cloned().collect();
         for watched in &given {
-            watched.look(0.0).with_context(|| format!("`{}` can't be looked at", watched.name))?;
+            watched.look(0.0).with_context(|| match &watched.subject {
+                Subject::Process(pid) => format!("there is no process {pid}, as `--pid` says"),
+                Subject::ControlGroup(dir) => {
+                    format!("`{}` of `--cgroup` is no control group", dir.display())
+                }
+            })?;
         }
         let gateway = args.gateway.clone().or_else(|| system.gateway()).map(GatewayArgs::at);
         if let Some(gateway) = &gateway {
@@ -64,7 +69,7 @@ impl Watch {
             let (mut usage, mut counts) = (Vec::new(), Vec::new());
             let mut nth = 1;
             let mut look = |gateway: Option<&GatewayArgs>| {
-                let at_s = start.elapsed().as_secs_f64();
+                let at_s = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
                 // What is down for a while is seen again when it is back.
                 let looks = self.given.iter().cloned().chain(self.own.watched());
                 usage.extend(looks.filter_map(|watched| watched.look(at_s).ok()));

@@ -44,8 +44,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   manifests  what `offramp deploy render` writes, against published schemas, which are fetched: [--if-fetched]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]
-  rival    one edge tier beside the same in Python, confluent-kafka and ONNX Runtime:
-           [--runs N] [--records N] [--rate R] [--data DIR]
+  rival    one edge tier beside the same in Python, confluent-kafka with ONNX Runtime and with Keras:
+           [--runs N] [--records N] [--rate R] [--data DIR] [--without-keras]
   engine   the engines' figures for sub-models, beside ONNX Runtime's in Python: [MODEL.onnx]...
   node     an edge node's figures: memory within a control group, cold starts, calls over HTTP (needs root):
            [--program PATH]";

@@ -1,26 +1,27 @@
 //! One edge tier, ours beside what one writes without us: confluent-kafka and ONNX Runtime in some 25 lines of
-//! Python (`crates/bench/baselines/edge_tier.py`).
+//! Python (`crates/bench/baselines/edge_tier.py`), and the same with Keras (`edge_tier_keras.py`).
 //!
-//! Both run the same sub-model on the same images, 784 bytes each, from one partition of the same broker, `offramp
+//! All run the same sub-model on the same images, 784 bytes each, from one partition of the same broker, `offramp
 //! broker` with its sync before every acknowledgement, and answer to one topic and forward 196 features as f32 to
 //! another. One runs after the other, in turn, each on a broker and topics of its own; the devices and the
-//! collector, `offramp bench run`, share the machine with them. Medians of some runs; prints a Markdown table.
+//! collector, `offramp bench run`, share the machine with them. Every run is saved under `target/rival`, and
+//! `offramp bench report` compares them: means of trials and ratios with intervals, as text, a page and figures.
 //!
-//! Logs go to the temporary folder. On a disk that others use, its syncs are what is measured, of both alike;
+//! Logs go to the temporary folder. On a disk that others use, its syncs are what is measured, of all alike;
 //! `TMPDIR=/dev/shm` leaves them out.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use crate::program::{self, Running, median};
+use crate::program::{self, Running};
 use crate::{peers, run};
 
 /// Pinned: a peer that changes by itself would make yesterday's figures others.
 const PACKAGES: [&str; 3] = ["confluent-kafka==2.16.1", "onnxruntime==1.32.0", "numpy==2.4.6"];
+const KERAS: [&str; 3] = ["confluent-kafka==2.16.1", "tensorflow-cpu==2.21.0", "onnx==1.23.2"];
 const RUNS: usize = 3;
 const RECORDS: u64 = 100_000;
 const RATE: u64 = 1000;
@@ -33,72 +34,77 @@ const INPUT: &str = "mnist.edge-input";
 const ANSWERS: &str = "mnist.edge-output";
 const FEATURES: &str = "mnist.fog-input";
 
-/// What is measured: name, where the bench says it, and whether less of it is better. Where ours is worse, it is
-/// better by less than 1.
-const FIGURES: [(&str, &str, bool); 5] = [
-    ("records/s", "/throughput_per_s", false),
-    ("p50 ms", "/tiers/0/latency_ms_p50", true),
-    ("p99 ms", "/tiers/0/latency_ms_p99", true),
-    ("CPU us/record", "/cpu_us_per_record", true),
-    ("resident MiB", "/resident_mib", true),
-];
-
 struct Options {
     runs: usize,
     records: u64,
     rate: u64,
     data: Option<PathBuf>,
+    /// Without Keras, which is half a gigabyte.
+    without_keras: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
     Script,
+    Keras,
     Offramp,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Keras => "keras",
+            Self::Offramp => "offramp",
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
     let options = options(arguments)?;
-    let python = peers::venv("rival", &PACKAGES)?;
+    let script = peers::venv("rival", &PACKAGES)?;
+    let mut subjects = vec![(Subject::Script, Some(script))];
+    if !options.without_keras {
+        subjects.push((Subject::Keras, Some(peers::venv("rival-keras", &KERAS)?)));
+    }
+    subjects.push((Subject::Offramp, None));
     run::cargo(&["build", "--release", "--package", "offramp"])?;
     match &options.data {
         Some(dir) => eprintln!("xtask: images of {}", dir.display()),
         None => eprintln!("xtask: images drawn by the program; --data DIR has MNIST"),
     }
-    let loads = [
-        ("as fast as it goes", 0, options.records),
-        ("at the rate", options.rate, options.rate * STEADY_S),
-    ];
-    let mut out = std::io::stdout();
-    writeln!(out, "| load | figure | script | offramp | better by | all: script; offramp |")?;
-    writeln!(out, "|---|---|---|---|---|---|")?;
+    let loads =
+        [("at-once", 0, options.records), ("at-a-rate", options.rate, options.rate * STEADY_S)];
+    let kept = run::root().join("target").join("rival");
+    if kept.exists() {
+        std::fs::remove_dir_all(&kept)?;
+    }
     for (load, rate, records) in loads {
-        let mut reports = [Vec::new(), Vec::new()];
+        let dir = kept.join(load);
         for nth in 1..=options.runs {
-            for (subject, reports) in [Subject::Script, Subject::Offramp].iter().zip(&mut reports) {
-                eprintln!("xtask: {subject:?}, {load}, run {nth} of {}", options.runs);
-                reports.push(measure(*subject, &python, rate, records, &options)?);
+            for (subject, python) in &subjects {
+                let name = subject.name();
+                eprintln!("xtask: {name}, {load}, run {nth} of {}", options.runs);
+                let save = dir.join(format!("{name}-{nth}"));
+                measure(*subject, python.as_deref(), (rate, records), &options, &save)?;
             }
         }
-        let load = if rate == 0 {
-            format!("{records} records at once")
-        } else {
-            format!("{rate} records/s")
-        };
-        for (figure, pointer, less_is_better) in FIGURES {
-            let [script, offramp] = reports.each_ref().map(|reports| values(reports, pointer));
-            let (mid_script, mid_offramp) = (median(script.clone()), median(offramp.clone()));
-            let ratio =
-                if less_is_better { mid_script / mid_offramp } else { mid_offramp / mid_script };
-            let all = [script, offramp].map(|values| {
-                values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(", ")
-            });
-            writeln!(
-                out,
-                "| {load} | {figure} | {mid_script:.2} | {mid_offramp:.2} | {ratio:.1} x | {} |",
-                all.join("; ")
-            )?;
-        }
+        report(&dir, &subjects, options.runs)?;
     }
+    Ok(())
+}
+
+/// Compares all runs under a load; the script is what others are compared with.
+fn report(dir: &Path, subjects: &[(Subject, Option<PathBuf>)], runs: usize) -> anyhow::Result<()> {
+    let mut report = Command::new(program::offramp()?);
+    report.args(["bench", "report"]);
+    for (subject, _) in subjects {
+        let name = subject.name();
+        let trials = (1..=runs).map(|nth| format!("{}/{name}-{nth}", dir.display()));
+        report.arg(format!("{name}={}", trials.collect::<Vec<_>>().join("+")));
+    }
+    let status = report.arg("--out").arg(dir.join("report")).status()?;
+    anyhow::ensure!(status.success(), "{report:?}: {status}");
     Ok(())
 }
 
@@ -109,8 +115,11 @@ fn options(arguments: &[&str]) -> anyhow::Result<Options> {
         records: RECORDS,
         rate: RATE,
         data: shared.filter(|dir| dir.is_dir()),
+        without_keras: arguments.contains(&"--without-keras"),
     };
-    for option in arguments.chunks(2) {
+    let pairs: Vec<&str> =
+        arguments.iter().copied().filter(|argument| *argument != "--without-keras").collect();
+    for option in pairs.chunks(2) {
         let number = |text: &str| text.parse::<u64>().ok().filter(|&number| 0 < number);
         match *option {
             ["--data", dir] => options.data = Some(PathBuf::from(dir)),
@@ -124,7 +133,7 @@ fn options(arguments: &[&str]) -> anyhow::Result<Options> {
                 }
             }
             _ => bail!(
-                "rival has --runs N, --records N, --rate R and --data DIR, not `{}`",
+                "rival has --runs N, --records N, --rate R, --data DIR and --without-keras, not `{}`",
                 option.join(" ")
             ),
         }
@@ -132,16 +141,16 @@ fn options(arguments: &[&str]) -> anyhow::Result<Options> {
     Ok(options)
 }
 
-/// One run of one of them; what the bench says of it.
+/// One run of one of them, saved in a folder.
 fn measure(
     subject: Subject,
-    python: &Path,
-    rate: u64,
-    records: u64,
+    python: Option<&Path>,
+    load: (u64, u64),
     options: &Options,
-) -> anyhow::Result<Value> {
+    save: &Path,
+) -> anyhow::Result<()> {
     let dir = program::temporary("rival")?;
-    let outcome = measure_in(&dir, subject, python, rate, records, options);
+    let outcome = measure_in(&dir, subject, python, load, options, save);
     std::fs::remove_dir_all(&dir)?;
     outcome
 }
@@ -149,11 +158,11 @@ fn measure(
 fn measure_in(
     dir: &Path,
     subject: Subject,
-    python: &Path,
-    rate: u64,
-    records: u64,
+    python: Option<&Path>,
+    (rate, records): (u64, u64),
     options: &Options,
-) -> anyhow::Result<Value> {
+    save: &Path,
+) -> anyhow::Result<()> {
     let program = program::offramp()?;
     let (_broker, servers) = program::start_broker(&dir.join("log"))?;
     let servers = servers.as_str();
@@ -162,9 +171,11 @@ fn measure_in(
     }
     let model = |tier: &str| run::root().join("models/mnist-conv").join(format!("{tier}.onnx"));
     let running = match subject {
-        Subject::Script => {
-            let mut script = Command::new(python);
-            script.arg(run::root().join("crates/bench/baselines/edge_tier.py"));
+        Subject::Script | Subject::Keras => {
+            let file =
+                if subject == Subject::Keras { "edge_tier_keras.py" } else { "edge_tier.py" };
+            let mut script = Command::new(python.context("a script has an interpreter")?);
+            script.arg(run::root().join("crates/bench/baselines").join(file));
             script.arg(servers).arg(model("edge")).args([INPUT, ANSWERS, FEATURES]);
             Running(script.spawn().context("the script could not be started")?)
         }
@@ -177,28 +188,29 @@ fn measure_in(
         }
     };
     let pid = running.0.id().to_string();
-    let bench = |rate: &str, records: &str| {
+    let name = subject.name();
+    let bench = |rate: &str, records: &str, keep: Option<&Path>| -> anyhow::Result<Value> {
         let mut bench = Command::new(&program);
-        bench.args(["bench", "run", "--encoding", "raw", "--in", INPUT, "--out"]);
+        bench.args(["bench", "run", "--format", "raw", "--in", INPUT, "--out"]);
         bench.arg(format!("{ANSWERS},{FEATURES}"));
-        bench.args(["-b", servers, "--rate", rate, "--records", records, "--pid", &pid]);
-        bench.args(["--silence-s", "60", "--output", "json"]);
+        bench.args(["-b", servers, "--rate", rate, "--records", records]);
+        bench.args(["--pid", &format!("{name}={pid}"), "--silence-s", "60", "--output", "json"]);
         bench.args(options.data.iter().flat_map(|dir| ["--data".as_ref(), dir.as_os_str()]));
+        bench.args(keep.iter().flat_map(|dir| ["--save".as_ref(), dir.as_os_str()]));
         let output = bench.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
             bail!("{bench:?}: {}", output.status);
         }
-        let report: Value = serde_json::from_slice(&output.stdout)?;
-        Ok(report)
+        Ok(serde_json::from_slice(&output.stdout)?)
     };
-    bench("0", WARM_UP)?;
-    let report = bench(&rate.to_string(), &records.to_string())?;
+    bench("0", WARM_UP, None)?;
+    let report = bench(&rate.to_string(), &records.to_string(), Some(save))?;
     for wrong in ["lost", "duplicated", "disordered", "dead_lettered"] {
         if report[wrong] != 0 {
-            eprintln!("xtask: {subject:?}: {} {wrong}", report[wrong]);
+            eprintln!("xtask: {name}: {} {wrong}", report[wrong]);
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 fn pipeline(servers: &str, edge: &Path, fog: &Path) -> anyhow::Result<String> {
@@ -219,8 +231,4 @@ fn pipeline(servers: &str, edge: &Path, fog: &Path) -> anyhow::Result<String> {
         tier("edge", edge, own)?,
         tier("fog", fog, "")?
     ))
-}
-
-fn values(reports: &[Value], pointer: &str) -> Vec<f64> {
-    reports.iter().filter_map(|report| report.pointer(pointer)?.as_f64()).collect()
 }

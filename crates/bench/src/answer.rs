@@ -2,9 +2,13 @@
 
 use wire::{Record, Tensor, header};
 
+/// What Kafka-ML writes around a row: `{"values": [0.1, …]}`.
+const VALUES: &[u8] = b"\"values\"";
+
 /// The classes with the largest probability, one for each sample. Empty where the value is no answer.
 pub fn classes(record: &Record) -> Vec<usize> {
-    let tensor = record.value.as_deref().and_then(|value| Tensor::from_json(value).ok());
+    let rows = record.value.as_deref().map(rows);
+    let tensor = rows.and_then(|rows| Tensor::from_json(rows).ok());
     let Some(Tensor { shape, data }) = tensor else { return Vec::new() };
     let classes = shape.last().copied().unwrap_or(0).max(1);
     let best = |row: &[f32]| {
@@ -12,6 +16,18 @@ pub fn classes(record: &Record) -> Vec<usize> {
         best.map_or(0, |(class, _)| class)
     };
     data.chunks(classes).map(best).collect()
+}
+
+/// The rows of an answer without what is around them.
+fn rows(value: &[u8]) -> &[u8] {
+    let inner = |value: &[u8]| -> Option<std::ops::Range<usize>> {
+        let text = value.strip_prefix(b"{")?.trim_ascii_start().strip_prefix(VALUES)?;
+        let rows = text.trim_ascii_start().strip_prefix(b":")?;
+        let start = value.len() - rows.len();
+        Some(start..value.iter().rposition(|byte| *byte == b'}')?)
+    };
+    let value = value.trim_ascii();
+    inner(value).and_then(|range| value.get(range)).unwrap_or(value)
 }
 
 /// The confidences with which the answering tier left, one for each sample. Empty where it did not say.
@@ -49,6 +65,9 @@ mod tests {
         assert_eq!(classes(&answer("[[0.1, 0.7, 0.2]]", &[])), [1]);
         assert_eq!(classes(&answer("[0.1, 0.2, 0.7]", &[])), [2]);
         assert_eq!(classes(&answer("[[0.9, 0.1], [0.2, 0.8]]", &[])), [0, 1]);
+        assert_eq!(classes(&answer("{\"values\": [0.1, 0.2, 0.7]}", &[])), [2]);
+        assert_eq!(classes(&answer("{\"values\":[[0.9, 0.2]]} ", &[])), [0]);
+        assert_eq!(classes(&answer("{\"values\"}", &[])), [0; 0]);
         assert_eq!(classes(&answer("none", &[])), [0; 0]);
         assert_eq!(classes(&Record::default()), [0; 0]);
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::answer;
 use crate::arrivals::{Arrivals, Arrived, Place, QUEUE};
-use crate::devices::Sent;
+use crate::devices::{Join, Sent};
 use crate::joiner::{Arrival, Joiner};
 
 /// Latencies are kept from 1 µs to 1 h, to three digits.
@@ -45,6 +45,8 @@ pub struct Patience {
     pub silence: Duration,
     /// An answer that takes longer than this counts as late.
     pub late: Duration,
+    /// How long to look for what comes twice, once everything has come.
+    pub settle: Duration,
 }
 
 /// Reads every topic on which a record can end.
@@ -53,6 +55,29 @@ pub struct Collector {
     arrivals: Arrivals,
     /// What it means to arrive at each place.
     ends: Vec<End>,
+    keeps: Keeps,
+}
+
+/// Whether what became of each record is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Counts,
+    Each,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// From when it was to be sent to when it arrived, in microseconds.
+    pub latency_us: u32,
+    /// How it ended, once it has arrived.
+    pub end: Option<End>,
+    /// Whether the answer is right, where the class is known.
+    pub correct: Option<bool>,
+}
+
+impl Kept {
+    const LOST: Self = Self { latency_us: 0, end: None, correct: None };
 }
 
 /// What was collected.
@@ -74,6 +99,8 @@ pub struct Collected {
     pub first: Option<Instant>,
     /// When the last answer arrived.
     pub last: Option<Instant>,
+    /// What became of each record, by its number; empty unless that was asked for.
+    pub kept: Vec<Kept>,
     /// The newest record of each key in each topic.
     newest: HashMap<(String, u64), u64>,
 }
@@ -96,7 +123,15 @@ impl Collector {
     pub async fn start(outlets: Vec<Outlet>) -> Result<Self, KafkaError> {
         let (places, ends): (Vec<Place>, Vec<End>) =
             outlets.into_iter().map(|outlet| (outlet.place, outlet.end)).unzip();
-        Ok(Self { arrivals: Arrivals::open(&places, Start::End).await?, ends })
+        let arrivals = Arrivals::open(&places, Start::End).await?;
+        Ok(Self { arrivals, ends, keeps: Keeps::Counts })
+    }
+
+    /// Keeps what becomes of each record, 12 bytes for each.
+    #[must_use]
+    pub fn keeping_each(mut self) -> Self {
+        self.keeps = Keeps::Each;
+        self
     }
 
     /// Collects until every record has met its fate, or patience ends. `show` is called now and then.
@@ -107,11 +142,15 @@ impl Collector {
         mut show: impl FnMut(&Collected),
     ) -> Collected {
         let mut collected = Collected::new(&self.ends);
+        if self.keeps == Keeps::Each {
+            collected.kept = vec![Kept::LOST; sent.planned() as usize];
+        }
         let mut joiner = Joiner::numbered(sent.planned());
         let mut missing = sent.planned();
         let mut silent_since = Instant::now();
         let mut arrived = Vec::with_capacity(QUEUE);
-        while missing > 0 {
+        let mut in_order = 0..;
+        while missing > 0 || silent_since.elapsed() < patience.settle {
             arrived.clear();
             let some = timeout(TICK, self.arrivals.take(&mut arrived)).await;
             show(&collected);
@@ -123,17 +162,16 @@ impl Collector {
                 continue;
             }
             for arrival in &arrived {
-                let number = arrival.record.id().and_then(|id| sent.number(id));
+                let number = match sent.join() {
+                    Join::Order => in_order.next(),
+                    _ => sent.number_of(&arrival.record),
+                };
                 match number.map(|number| (number, joiner.arrived_number(number))) {
                     Some((number, Arrival::First)) => {
                         silent_since = arrival.at;
                         missing -= 1;
-                        match self.ends[arrival.place] {
-                            End::Answered(tier) => {
-                                collected.answer(tier, arrival, sent, number, patience.late);
-                            }
-                            End::DeadLettered => collected.dead_lettered += 1,
-                        }
+                        let end = self.ends[arrival.place];
+                        collected.note(end, arrival, sent, number, patience.late);
                     }
                     Some((_, Arrival::Again)) => collected.duplicated += 1,
                     _ => collected.unknown += 1,
@@ -171,19 +209,28 @@ impl Collected {
             unknown: 0,
             first: None,
             last: None,
+            kept: Vec::new(),
             newest: HashMap::new(),
         }
     }
 
-    fn answer(&mut self, tier: usize, arrival: &Arrived, sent: &Sent, number: u64, late: Duration) {
+    fn note(&mut self, end: End, arrival: &Arrived, sent: &Sent, number: u64, late: Duration) {
+        let latency = arrival.at.saturating_duration_since(sent.intended(number));
+        let label = sent.label(number).filter(|_| sent.join() != Join::Order);
+        let correct = label
+            .map(|label| answer::classes(&arrival.record).first() == Some(&usize::from(label)));
+        if let Some(kept) = self.kept.get_mut(number as usize) {
+            let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+            *kept = Kept { latency_us, end: Some(end), correct };
+        }
+        let End::Answered(tier) = end else {
+            self.dead_lettered += 1;
+            return;
+        };
         let answers = &mut self.tiers[tier];
         answers.answered += 1;
-        if let Some(label) = sent.label(number) {
-            let is_right = answer::classes(&arrival.record).first() == Some(&usize::from(label));
-            answers.correct += u64::from(is_right);
-        }
+        answers.correct += u64::from(correct == Some(true));
         answers.degraded += u64::from(arrival.record.header(wire::header::DEGRADED).is_some());
-        let latency = arrival.at.saturating_duration_since(sent.intended(number));
         answers.latency_us.saturating_record(latency.as_micros() as u64);
         self.late += u64::from(late < latency);
         if let Some(key) = sent.key(number) {

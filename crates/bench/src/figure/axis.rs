@@ -10,13 +10,14 @@ const MARGIN: f64 = 0.06;
 pub struct Axis {
     pub(super) label: String,
     range: Option<(f64, f64)>,
-    scale: Scale,
+    pub(super) scale: Scale,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scale {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scale {
     Linear,
     Logarithmic,
+    Named(Vec<String>),
 }
 
 impl Axis {
@@ -31,6 +32,13 @@ impl Axis {
     pub fn logarithmic(label: impl Into<String>, from: f64, to: f64) -> Self {
         let range = Some((from, to));
         Self { label: label.into(), range, scale: Scale::Logarithmic }
+    }
+
+    /// An axis of things, not of numbers: the first is at 1, the next at 2, and so on. It goes downwards where it is
+    /// upright, so that the first is above.
+    pub fn named(label: impl Into<String>, names: Vec<String>) -> Self {
+        let range = Some((names.len() as f64 + 0.5, 0.5));
+        Self { label: label.into(), range, scale: Scale::Named(names) }
     }
 
     /// Sets where the axis begins and ends.
@@ -63,16 +71,19 @@ impl Axis {
     /// Where a value is between the ends of a range: 0 to 1. Not finite where it has no place.
     pub(super) fn share(&self, value: f64, (from, to): (f64, f64)) -> f64 {
         match self.scale {
-            Scale::Linear => (value - from) / (to - from),
+            Scale::Linear | Scale::Named(_) => (value - from) / (to - from),
             Scale::Logarithmic => (value / from).ln() / (to / from).ln(),
         }
     }
 
     /// The ticks of a range and their labels.
     pub(super) fn ticks(&self, range: (f64, f64)) -> Vec<(f64, String)> {
-        match self.scale {
+        match &self.scale {
             Scale::Linear => ticks(range),
             Scale::Logarithmic => powers(range),
+            Scale::Named(names) => {
+                names.iter().enumerate().map(|(at, name)| (at as f64 + 1.0, name.clone())).collect()
+            }
         }
     }
 }
@@ -86,7 +97,14 @@ fn powers((from, to): (f64, f64)) -> Vec<(f64, String)> {
     let (first, last) = ((from.log10() - 1e-9).ceil() as i32, (to.log10() + 1e-9).floor() as i32);
     let tick = |power: i32| {
         let (value, decimals) = (10f64.powi(power), (-power).max(0) as usize);
-        (value, format!("{value:.decimals$}"))
+        // Thousands are apart, so that zeros need not be counted.
+        let mut label = format!("{value:.decimals$}");
+        for at in
+            (1..label.len()).rev().filter(|at| power > 3 && (power as usize + 1 - at) % 3 == 0)
+        {
+            label.insert(at, ',');
+        }
+        (value, label)
     };
     (first..=last).map(tick).collect()
 }

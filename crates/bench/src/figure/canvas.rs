@@ -55,6 +55,8 @@ pub(super) trait Canvas {
     /// A filled area, this opaque.
     fn area(&mut self, points: &[(f64, f64)], colour: Colour, opacity: f64);
     fn dot(&mut self, at: (f64, f64), radius: f64, colour: Colour);
+    /// Small dots without an edge, of which there are many.
+    fn specks(&mut self, at: &[(f64, f64)], radius: f64, colour: Colour, opacity: f64);
     /// A text whose base line is at `at`.
     fn text(&mut self, at: (f64, f64), text: &str, style: TextStyle);
     /// What is drawn until [`unclip`](Self::unclip) shows within the box from `min` to `max` only.

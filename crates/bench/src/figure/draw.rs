@@ -2,6 +2,7 @@
 
 use super::canvas::{Anchor, Canvas, Colour, Stroke, TextStyle};
 use super::{Figure, Mark, Panel, Series, font};
+use crate::stats::Box;
 
 /// One panel alone is wider than those of several.
 const WIDTH_ALONE: f64 = 400.0;
@@ -30,6 +31,12 @@ const DOT: f64 = 4.5;
 const CAP: f64 = 2.5;
 const BAND_OPACITY: f64 = 0.18;
 const BAR_OPACITY: f64 = 0.75;
+const SPECK: f64 = 1.1;
+const SPECK_OPACITY: f64 = 0.45;
+/// Specks closer than this, in points, look like one, and are drawn as one.
+const SPECK_GRID: f64 = 0.5;
+/// Half of a box's height, on its axis.
+const BOX: f64 = 0.3;
 
 /// A panel and where its parts are.
 struct Placed<'f> {
@@ -84,7 +91,8 @@ pub(super) fn figure(figure: &Figure, canvas: &mut impl Canvas) {
 
 fn place(figure: &Figure) -> (Vec<Placed<'_>>, f64) {
     let columns = figure.columns.min(figure.panels.len());
-    let width = if columns > 1 { WIDTH_BESIDE } else { WIDTH_ALONE };
+    let usual = if columns > 1 { WIDTH_BESIDE } else { WIDTH_ALONE };
+    let width = figure.size.map_or(usual, |(width, _)| width);
     let mut placed: Vec<Placed<'_>> = figure.panels.iter().map(Placed::new).collect();
     let mut left = MARGIN;
     for column in 0..columns {
@@ -102,7 +110,8 @@ fn place(figure: &Figure) -> (Vec<Placed<'_>>, f64) {
     let rows = legend(figure, right).last().map_or(0, |entry| entry.row + 1);
     let title = if figure.title.is_empty() { 0.0 } else { TITLE * LEADING };
     let mut top = MARGIN + title + rows as f64 * LABEL * LEADING;
-    let height = if placed.len() > columns { HEIGHT_IN_ROWS } else { HEIGHT };
+    let usual = if placed.len() > columns { HEIGHT_IN_ROWS } else { HEIGHT };
+    let height = figure.size.map_or(usual, |(_, height)| height);
     for row in placed.chunks_mut(columns.max(1)) {
         let has_titles = row.iter().any(|placed| !placed.panel.title.is_empty());
         top += TICK + if has_titles { LABEL * LEADING } else { 0.0 };
@@ -156,7 +165,18 @@ fn key(entry: &Entry<'_>, baseline: f64, canvas: &mut impl Canvas) {
         }
         Mark::Points(_) => canvas.dot((f64::midpoint(from, to), middle), DOT, colour),
         Mark::Band(_) => canvas.area(&patch(LABEL * 0.4), colour, BAND_OPACITY),
-        Mark::Bars(_) => canvas.area(&patch(LABEL * 0.4), colour, BAR_OPACITY),
+        Mark::Bars(_) | Mark::Blocks(_) | Mark::Boxes(_) => {
+            canvas.area(&patch(LABEL * 0.4), colour, BAR_OPACITY);
+        }
+        Mark::Specks(_) => {
+            canvas.specks(&[(f64::midpoint(from, to), middle)], SPECK * 2.5, colour, 1.0);
+        }
+        Mark::Uprights(_) => {
+            let x = f64::midpoint(from, to);
+            let half = LABEL * 0.5;
+            canvas.line(&[(x, middle - half), (x, middle + half)], stroke(colour, 1.0, true));
+        }
+        Mark::Spans(_) => span((from, middle), (to, middle), colour, canvas),
     }
 }
 
@@ -228,6 +248,33 @@ impl<'f> Placed<'f> {
                 let line = self.line(&[(self.x.0, *y), (self.x.1, *y)]);
                 canvas.line(&line, stroke(colour, LINE, true));
             }
+            Mark::Uprights(places) => {
+                for &x in places {
+                    let line = self.line(&[(x, self.y.0), (x, self.y.1)]);
+                    canvas.line(&line, stroke(colour, 1.0, true));
+                }
+            }
+            Mark::Specks(points) => {
+                canvas.specks(&self.specks(points), SPECK, colour, SPECK_OPACITY);
+            }
+            Mark::Boxes(boxes) => {
+                for (y, plot) in boxes {
+                    self.box_plot(*y, plot, colour, canvas);
+                }
+            }
+            Mark::Blocks(blocks) => {
+                for &((left, low), (right, high)) in blocks {
+                    let corners = [(left, low), (right, low), (right, high), (left, high)];
+                    canvas.area(&self.line(&corners), colour, BAR_OPACITY);
+                }
+            }
+            Mark::Spans(spans) => {
+                for &(y, low, high) in spans {
+                    if let [low, high] = self.line(&[(low, y), (high, y)])[..] {
+                        span(low, high, colour, canvas);
+                    }
+                }
+            }
             Mark::Intervals(points) => {
                 for &(x, low, high) in points {
                     if let [low, high] = self.line(&[(x, low), (x, high)])[..] {
@@ -254,6 +301,48 @@ impl<'f> Placed<'f> {
                 }
             }
         }
+    }
+}
+
+impl Placed<'_> {
+    /// Where specks are seen, each place once.
+    fn specks(&self, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+        let mut seen = std::collections::HashSet::new();
+        let cell = |value: f64| (value / SPECK_GRID).round() as i64;
+        let mut places = self.line(points);
+        places.retain(|&(x, y)| seen.insert((cell(x), cell(y))));
+        places
+    }
+
+    fn box_plot(&self, y: f64, plot: &Box, colour: Colour, canvas: &mut impl Canvas) {
+        // What is below a logarithmic axis is at its end.
+        let at = |x: f64, y: f64| self.at(x.max(self.x.0.min(self.x.1)), y);
+        let Box { low, first, median, third, high, outliers } = plot;
+        let outliers: Vec<(f64, f64)> = outliers.iter().map(|x| (*x, y)).collect();
+        canvas.specks(&self.specks(&outliers), SPECK, colour, SPECK_OPACITY);
+        let thin = stroke(colour, 1.0, false);
+        for (from, to) in [(low, first), (third, high)] {
+            canvas.line(&[at(*from, y), at(*to, y)], thin);
+        }
+        for end in [low, high] {
+            canvas.line(&[at(*end, y - BOX / 2.0), at(*end, y + BOX / 2.0)], thin);
+        }
+        let (above, below) = (y - BOX, y + BOX);
+        let mut corners =
+            vec![at(*first, above), at(*third, above), at(*third, below), at(*first, below)];
+        canvas.area(&corners, colour, 0.3);
+        corners.push(corners[0]);
+        canvas.line(&corners, thin);
+        canvas.line(&[at(*median, above), at(*median, below)], stroke(colour, 2.25, false));
+    }
+}
+
+/// A lying line with ends.
+fn span(left: (f64, f64), right: (f64, f64), colour: Colour, canvas: &mut impl Canvas) {
+    let stroke = stroke(colour, 1.0, false);
+    canvas.line(&[left, right], stroke);
+    for (x, y) in [left, right] {
+        canvas.line(&[(x, y - CAP), (x, y + CAP)], stroke);
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod axis;
 mod canvas;
+mod data;
 mod draw;
 mod font;
 mod png;
@@ -18,6 +19,8 @@ mod svg;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::stats;
 
 pub use self::axis::Axis;
 pub use self::canvas::Colour;
@@ -29,6 +32,8 @@ pub struct Figure {
     panels: Vec<Panel>,
     /// Panels in a row.
     columns: usize,
+    /// Width and height of a panel, in points, where they are not the usual ones.
+    size: Option<(f64, f64)>,
 }
 
 /// One pair of axes with what is drawn between them.
@@ -66,6 +71,16 @@ pub enum Mark {
     Intervals(Vec<(f64, f64, f64)>),
     /// A dashed line across the panel at this `y`.
     Rule(f64),
+    /// Dashed lines from top to bottom at each `x`.
+    Uprights(Vec<f64>),
+    /// A small dot at each `(x, y)`, for many.
+    Specks(Vec<(f64, f64)>),
+    /// A lying box plot along `x` at each `y`.
+    Boxes(Vec<(f64, stats::Box)>),
+    /// A filled area from `(x, y)` to `(x, y)`.
+    Blocks(Vec<((f64, f64), (f64, f64))>),
+    /// A lying line from `low` to `high` at each `(y, low, high)`, with ends.
+    Spans(Vec<(f64, f64, f64)>),
 }
 
 /// Why a figure was not written.
@@ -83,13 +98,20 @@ impl Figure {
     /// A figure with panels from left to right.
     pub fn new(title: impl Into<String>, panels: Vec<Panel>) -> Self {
         let columns = panels.len().max(1);
-        Self { title: title.into(), panels, columns }
+        Self { title: title.into(), panels, columns, size: None }
     }
 
     /// Has so many panels in a row, which stand above each other in columns.
     #[must_use]
     pub fn in_rows_of(mut self, columns: usize) -> Self {
         self.columns = columns.max(1);
+        self
+    }
+
+    /// Has panels of this size, in points.
+    #[must_use]
+    pub fn of_size(mut self, width: f64, height: f64) -> Self {
+        self.size = Some((width, height));
         self
     }
 
@@ -149,9 +171,10 @@ impl Series {
     /// The corners of the smallest boxes around each part of it; a rule has no `x`.
     fn extent(&self) -> Vec<(Option<f64>, f64)> {
         match &self.mark {
-            Mark::Line(points) | Mark::Dashes(points) | Mark::Points(points) => {
-                points.iter().map(|&(x, y)| (Some(x), y)).collect()
-            }
+            Mark::Line(points)
+            | Mark::Dashes(points)
+            | Mark::Points(points)
+            | Mark::Specks(points) => points.iter().map(|&(x, y)| (Some(x), y)).collect(),
             Mark::Band(points) | Mark::Intervals(points) => points
                 .iter()
                 .flat_map(|&(x, low, high)| [(Some(x), low), (Some(x), high)])
@@ -160,6 +183,22 @@ impl Series {
                 bars.iter().flat_map(|&(from, to, y)| [(Some(from), 0.0), (Some(to), y)]).collect()
             }
             Mark::Rule(y) => vec![(None, *y)],
+            // What marks a place along the axis does not make it longer.
+            Mark::Uprights(_) => Vec::new(),
+            Mark::Boxes(boxes) => {
+                let ends = |(y, plot): &(f64, stats::Box)| {
+                    let outliers = plot.outliers.iter();
+                    let all = outliers.chain([&plot.low, &plot.high]).map(|x| (Some(*x), *y));
+                    all.collect::<Vec<_>>()
+                };
+                boxes.iter().flat_map(ends).collect()
+            }
+            Mark::Blocks(blocks) => {
+                blocks.iter().flat_map(|(a, b)| [(Some(a.0), a.1), (Some(b.0), b.1)]).collect()
+            }
+            Mark::Spans(spans) => {
+                spans.iter().flat_map(|&(y, low, high)| [(Some(low), y), (Some(high), y)]).collect()
+            }
         }
     }
 }
@@ -176,7 +215,13 @@ mod tests {
         panel.add(Series::new("band", Colour::Green, Mark::Band(vec![(0.0, 1.0, 2.0)])));
         panel.add(Series::new("bars", Colour::Green, Mark::Bars(vec![(1.0, 2.0, 2.0)])));
         panel.add(Series::new("interval", Colour::Black, Mark::Intervals(vec![(1.0, 1.0, 2.0)])));
-        panel.add(Series::new("points", Colour::Vermilion, Mark::Points(line)));
+        panel.add(Series::new("points", Colour::Vermilion, Mark::Points(line.clone())));
+        panel.add(Series::new("specks", Colour::Blue, Mark::Specks(line)));
+        panel.add(Series::new("stages", Colour::Grey, Mark::Uprights(vec![2.0])));
+        let plot = stats::Box::of_sorted(&[1.0, 2.0, 3.0, 4.0, 50.0]).unwrap();
+        panel.add(Series::new("boxes", Colour::Sky, Mark::Boxes(vec![(1.5, plot)])));
+        panel.add(Series::new("blocks", Colour::Sky, Mark::Blocks(vec![((1.0, 1.0), (2.0, 1.5))])));
+        panel.add(Series::new("spans", Colour::Black, Mark::Spans(vec![(1.0, 1.0, 2.0)])));
         Figure::new("title", vec![panel.clone(), panel])
     }
 

@@ -75,6 +75,14 @@ impl Canvas for Raster {
         }
     }
 
+    fn specks(&mut self, at: &[(f64, f64)], radius: f64, colour: Colour, opacity: f64) {
+        for &(x, y) in at {
+            if let Some(dot) = PathBuilder::from_circle(x as f32, y as f32, radius as f32) {
+                self.fill(&dot, colour, opacity, scale());
+            }
+        }
+    }
+
     fn text(&mut self, (x, y): (f64, f64), text: &str, style: TextStyle) {
         let Some(path) = font::outlines(text, style.size, style.bold) else { return };
         let width = font::width(text, style.size, style.bold);

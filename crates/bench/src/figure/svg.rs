@@ -69,6 +69,23 @@ impl Canvas for Svg {
         );
     }
 
+    /// One path of lines without a length, whose round ends are the dots: a tenth of what circles take.
+    fn specks(&mut self, at: &[(f64, f64)], radius: f64, colour: Colour, opacity: f64) {
+        let mut dots = String::new();
+        for (x, y) in at {
+            write!(dots, "M{x:.1} {y:.1}h0").expect("memory takes all text");
+        }
+        put(
+            &mut self.text,
+            format_args!(
+                "<path d=\"{dots}\" fill=\"none\" stroke=\"{}\" stroke-opacity=\"{opacity}\" stroke-width=\"{}\" \
+                 stroke-linecap=\"round\"/>",
+                hex(colour),
+                radius * 2.0
+            ),
+        );
+    }
+
     fn text(&mut self, (x, y): (f64, f64), text: &str, style: TextStyle) {
         let anchor = match style.anchor {
             Anchor::Start => "start",

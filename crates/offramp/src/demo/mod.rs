@@ -13,7 +13,7 @@ use ::pipeline::{Pipeline, Topic};
 use anyhow::Context as _;
 use bench::collector::Patience;
 use bench::payload::to_json;
-use bench::{Collector, End, Load, Outlet, Place, devices};
+use bench::{Collector, End, Headers, Join, Load, Outlet, Place, Schedule, devices};
 use broker::{Broker, BrokerConfig};
 use function::tier::Brokers;
 use model::SubModel;
@@ -58,17 +58,19 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let payloads = (0..shown).map(|image| to_json(images.dataset.sample(image), shape)).collect();
     let load = Load {
         records: args.records,
-        rate: args.rate,
+        schedule: Schedule::even(args.rate),
         devices: args.devices,
         keys: 0,
         payloads: Arc::new(payloads),
         labels: images.dataset.labels.clone(),
+        join: Join::Id,
+        headers: Headers::Ids,
     };
     let input = &pipeline.tiers[0].input;
     let producer = kafka::Producer::new(brokers.servers(&input.servers))?;
     let (sent, sending) = devices::start(producer, &input.name, load);
     let bar = progress::Bar::new(args.records, quiet);
-    let patience = Patience { silence: SILENCE, late: Duration::MAX };
+    let patience = Patience { silence: SILENCE, late: Duration::MAX, settle: Duration::ZERO };
     let collected = collector.collect(&sent, patience, |now| bar.show(now, &sent)).await;
     bar.finish();
     // Whoever is still sending waits for a broker that is away, and is not waited for.

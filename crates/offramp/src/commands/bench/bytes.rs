@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bench::collector::Patience;
 use bench::payload::to_json;
-use bench::{Collector, End, Load, Outlet, Place, devices};
+use bench::{Collector, End, Headers, Join, Load, Outlet, Place, Schedule, devices};
 use broker::{Broker, BrokerConfig};
 use bytes::Bytes;
 use kafka::{Compression, Event, Producer, Reader, Start, admin};
@@ -141,11 +141,13 @@ fn load(args: &Args, dataset: &Dataset, encoding: Encoding) -> Load {
     };
     Load {
         records: args.records,
-        rate: args.rate,
+        schedule: Schedule::even(args.rate),
         devices: 1,
         keys: 0,
         payloads: Arc::new((0..shown).map(payload).collect()),
         labels: Vec::new(),
+        join: Join::Id,
+        headers: Headers::Ids,
     }
 }
 
@@ -194,7 +196,7 @@ async fn with_tier(
     running.ready().await;
     let load = load(args, dataset, Encoding::U8);
     let (sent, sending) = devices::start(Producer::new(&servers)?, &edge.input.name, load);
-    let patience = Patience { silence: SILENCE, late: Duration::MAX };
+    let patience = Patience { silence: SILENCE, late: Duration::MAX, settle: Duration::ZERO };
     let collected = collector.collect(&sent, patience, |_| ()).await;
     sending.abort();
     stopper.stop();

@@ -10,6 +10,7 @@ pub mod apply;
 mod compose;
 mod file;
 mod fission;
+mod hash;
 mod image;
 mod knative;
 mod kubernetes;

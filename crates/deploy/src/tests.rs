@@ -158,3 +158,88 @@ fn a_rendered_pipeline_file_is_the_pipeline() {
         }
     }
 }
+
+#[test]
+fn a_fetched_model_is_in_no_image() {
+    let sum = "0".repeat(64);
+    let url = format!("https://host/edge.onnx#sha256={sum}");
+    let text = SMALL.replacen(
+        "[[tier]]\nname = \"cloud\"",
+        &format!("[tier.deploy]\nmodel = \"{url}\"\n[[tier]]\nname = \"cloud\""),
+        1,
+    );
+    for platform in Platform::ALL.into_iter().filter(|platform| platform.has_functions()) {
+        let files = rendered(Options::of(platform), &pipeline(&text));
+        assert!(
+            !files.contains_key("models/edge.onnx") && files.contains_key("models/cloud.onnx"),
+            "{platform}"
+        );
+        assert!(files.values().any(|text| text.contains(&url)), "{platform}");
+    }
+    let refused = render(&pipeline(&text), Options::of(Platform::Compose)).unwrap_err().to_string();
+    assert!(refused.contains("tier `edge`: `model` of `deploy` is"), "{refused}");
+}
+
+/// What is changed in the small pipeline, and why a platform refuses it then.
+fn check_refused(platform: Platform, from: &str, to: &str, words: &str) {
+    let text = SMALL.replacen(from, to, 1);
+    assert_ne!(text, SMALL, "{from}");
+    let refused = render(&pipeline(&text), Options::of(platform)).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        refused.problems.len() == 1 && words.split(" … ").all(|part| text.contains(part)),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_a_platform_can_not_run_is_refused() {
+    use Platform::{Compose, Fission, Knative, Kubernetes, OpenFaas, OpenWhisk};
+    let input = "input = { encoding = \"u8\" }";
+    let edge = "model = \"models/edge.onnx\"";
+    let with = |line: &str| format!("{edge}\n{line}");
+    check_refused(
+        Fission,
+        input,
+        "input = { shape = [28, 28] }",
+        "tier `edge`: `shape` is [28, 28] … one process",
+    );
+    let before = with("before = [{ url = \"http://host/\" }]");
+    check_refused(OpenFaas, edge, &before, "`before` is set … --platform kubernetes");
+    let comma = with("exit = { class_thresholds = { \"a,b\" = 0.5 } }");
+    check_refused(Knative, edge, &comma, "the label \"a,b\", expected one without a comma");
+    let engine = with("engine = \"onnxruntime\"");
+    check_refused(Kubernetes, edge, &engine, "`engine` is \"onnxruntime\", expected \"tract\"");
+    let slow = with("deploy = { timeout_s = 301 }");
+    check_refused(
+        OpenWhisk,
+        edge,
+        &slow,
+        "`timeout_s` is 301, expected at most 300, openwhisk's own bound",
+    );
+    let big = with("deploy = { limits = { memory_mib = 513 } }");
+    check_refused(OpenWhisk, edge, &big, "`memory_mib` of `limits` is 513, expected at most 512");
+    check_refused(Knative, edge, &with("deploy = { timeout_s = 601 }"), "at most 600");
+    let funnels = "[deploy]\nfunnels = \"functions\"\n[[tier]]\nname = \"edge\"";
+    check_refused(
+        Compose,
+        "[[tier]]\nname = \"edge\"",
+        funnels,
+        "`funnels` is \"functions\", expected \"direct\"",
+    );
+    let elsewhere = with("output = { bootstrap_servers = \"embedded\" }");
+    check_refused(Kubernetes, edge, &elsewhere, "`output.bootstrap_servers` is \"embedded\"");
+    check_refused(
+        OpenFaas,
+        "name = \"cloud\"",
+        "name = \"Edge\"",
+        "`digits-edge`, as tier `edge`'s",
+    );
+    let long = format!("name = \"{}\"", "d".repeat(45));
+    check_refused(OpenFaas, "name = \"cloud\"", &long, "52 long, expected at most 46");
+    let steps = with("before = [{ function = \"decode\" }]");
+    let text = SMALL.replacen(edge, &steps, 1)
+        + "[[function]]\nname = \"decode\"\ncommand = [\"./decode\"]\n";
+    let refused = render(&pipeline(&text), Options::of(Compose)).unwrap_err().to_string();
+    assert!(refused.contains("`before` has the function `decode`, expected a `url`"), "{refused}");
+}

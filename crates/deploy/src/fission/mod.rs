@@ -9,6 +9,7 @@ pub(crate) mod types;
 use pipeline::DEFAULT_IN_FLIGHT;
 
 use crate::file::{File, Rendering, header};
+use crate::hash::fnv1a;
 use crate::kubernetes;
 use crate::kubernetes::pod::{Pod, env, port, quantities};
 use crate::kubernetes::types::{Container, ObjectMeta};
@@ -73,15 +74,9 @@ fn deployment_config(plan: &Plan<'_>, site: &Site<'_>) -> File {
     File::text(format!("{}specs/fission-deployment-config.yaml", site.folder), text)
 }
 
-/// A UUID (version 8, of one's own making) that the same pipeline has every time: two hashes, FNV-1a.
+/// A UUID (version 8, of one's own making) that the same pipeline has every time: two hashes.
 fn uid(name: &str) -> String {
-    let hash = |salt: u8| {
-        let bytes = std::iter::once(salt).chain(name.bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    let (high, low) = (hash(0), hash(1));
+    let (high, low) = (fnv1a(0, name), fnv1a(1, name));
     format!(
         "{:08x}-{:04x}-8{:03x}-{:04x}-{:012x}",
         high >> 32,

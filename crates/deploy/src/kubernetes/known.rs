@@ -3,7 +3,8 @@
 //! They are those of Kubernetes 1.37, KEDA 2.20, Fission 1.27, Knative 1.23, Nuclio 1.14, and the current formats of
 //! `faas-cli`, `wskdeploy` and Compose.
 
-/// Further keys of a type, separated by spaces; `*` where there are more than are known here.
+/// Further keys of a type, separated by spaces; `*` where there are more than are known here, `x-*` where
+/// people may have their own.
 pub(crate) fn also(name: &str) -> &'static str {
     FURTHER.iter().find(|(of, _)| *of == name).map_or("", |(_, keys)| keys)
 }
@@ -156,12 +157,12 @@ const FURTHER: &[(&str, &str)] = &[
     ("WhiskTrigger", "annotations credential namespace source"),
     ("FeedInputs", "*"),
     ("Rule", "rule"),
-    ("TriggerAttributes", "*"),
-    ("ComposeFile", "configs include models networks secrets version"),
-    ("ComposeVolume", "driver_opts external labels name"),
+    ("TriggerAttributes", "* partitions topic"),
+    ("ComposeFile", "x-* configs include models networks secrets version"),
+    ("ComposeVolume", "x-* driver_opts external labels name"),
     (
         "ComposeService",
-        "annotations attach blkio_config cap_add cgroup cgroup_parent configs container_name cpu_count \
+        "x-* annotations attach blkio_config cap_add cgroup cgroup_parent configs container_name cpu_count \
          cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpuset credential_spec \
          develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file expose \
          extends external_links extra_hosts gpus group_add healthcheck hostname init ipc isolation label_file \
@@ -172,12 +173,12 @@ const FURTHER: &[(&str, &str)] = &[
     ),
     (
         "ComposeBuild",
-        "additional_contexts args cache_from cache_to dockerfile dockerfile_inline entitlements extra_hosts \
+        "x-* additional_contexts args cache_from cache_to dockerfile dockerfile_inline entitlements extra_hosts \
          isolation labels network no_cache platforms privileged provenance pull sbom secrets shm_size ssh \
          tags target ulimits",
     ),
     (
         "ComposeDeploy",
-        "endpoint_mode labels mode placement resources restart_policy rollback_config update_config",
+        "x-* endpoint_mode labels mode placement resources restart_policy rollback_config update_config",
     ),
 ];

@@ -9,6 +9,7 @@ pub(crate) mod pod;
 pub(crate) mod types;
 
 use crate::file::{File, Rendering, header};
+use crate::hash::fnv1a;
 use crate::options::Platform;
 use crate::plan::{METRICS_PORT, Place, Plan, STOP_TIMEOUT_S, Site, VERSION, pipeline_file};
 use crate::{image, yaml};
@@ -29,6 +30,9 @@ const POLLING_S: u32 = 15;
 const COOLDOWN_S: u32 = 300;
 /// Tells `offramp deploy lint` how many partitions the topic of a `ScaledObject` has.
 pub(crate) const PARTITIONS: &str = "offramp.dev/partitions";
+
+/// The pipeline file that a pod was started with.
+const PIPELINE_HASH: &str = "offramp.dev/pipeline-hash";
 
 pub(crate) fn render(plan: &Plan<'_>) -> Rendering {
     let mut files = image::files(plan);
@@ -138,6 +142,9 @@ fn deployment(plan: &Plan<'_>, place: &Place<'_>) -> Deployment {
         ..Volume::default()
     });
     pod.spec.service_account_name.clone_from(&place.name);
+    // Another pipeline file makes other pods: a ConfigMap's change alone reaches no running process.
+    let hash = fnv1a(0, &pipeline_file(plan, crate::plan::MODELS));
+    pod.annotations.insert(PIPELINE_HASH.to_owned(), format!("{hash:016x}"));
     workload(plan, place, &place.name, pod)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn check(documents: &[Document<'_>], findings: &mut Findings<'_>) {
                 let why = "the image takes the place of Nuclio's processor, which alone serves triggers: nothing would arrive";
                 findings.error(at, kind, "only http, and a connector", why);
             }
-            if ["kafka-cluster", "kafka"].contains(&kind) {
+            if kind == "kafka-cluster" {
                 kafka(function, trigger, &path, findings);
             }
         }

@@ -30,7 +30,10 @@ pub(crate) enum MisfitKind {
 }
 
 /// Among the further keys of a struct: there are more than are listed.
-pub(crate) const OPEN: &str = "*";
+const OPEN: &str = "*";
+
+/// Among the further keys of a struct: anybody's own, which begin with `x-`.
+const EXTENSIONS: &str = "x-*";
 
 /// Whether a number stands for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +127,12 @@ impl<'de> Reader<'de> {
             self.node.entries().iter().partition(|(key, _)| fields.contains(&key.name.as_str()));
         // What is nearly a known key is a slip, even where nobody knows all of them.
         let open = also.contains(&OPEN);
+        let is_own = |name: &str| name.starts_with("x-") && also.contains(&EXTENSIONS);
         let is_slip = |name: &str| fields.iter().any(|field| strsim::levenshtein(name, field) == 1);
-        let unknown = unknown
-            .into_iter()
-            .filter(|(key, _)| !also.contains(&key.name.as_str()) && (!open || is_slip(&key.name)));
+        let unknown = unknown.into_iter().filter(|(key, _)| {
+            let name = key.name.as_str();
+            !also.contains(&name) && !is_own(name) && (!open || is_slip(name))
+        });
         self.misfits.borrow_mut().extend(unknown.map(|(key, node)| Misfit {
             line: key.line,
             key: self.inner(node, &key.name).path,
@@ -288,7 +293,7 @@ mod tests {
     }
 
     fn also(name: &str) -> &'static str {
-        if name == "Inner" { "protocol" } else { "" }
+        if name == "Inner" { "protocol x-*" } else { "" }
     }
 
     fn check(text: &str, expected: &[&str]) -> Option<Outer> {
@@ -303,10 +308,10 @@ mod tests {
 
     #[test]
     fn every_unknown_key_is_noted_and_the_rest_read() {
-        let text = "name: x\nlabel: {a: b}\ninnerOnes:\n- port: 1\n  protocol: TCP\n  prt: 2\n  on: false\n";
+        let text = "name: x\nlabel: {a: b}\ninnerOnes:\n- port: 1\n  protocol: TCP\n  x-mine: 3\n  prt: 2\n  on: false\n";
         let expected = [
             "2 label is a table, expected a known key: did you mean `labels`?",
-            "6 innerOnes[0].prt is 2, expected a known key: did you mean `port`?",
+            "7 innerOnes[0].prt is 2, expected a known key: did you mean `port`?",
         ];
         let outer = check(text, &expected).unwrap();
         assert_eq!(outer.inner_ones, [Inner { port: 1, on: Some(false) }]);

@@ -1,7 +1,7 @@
 //! YAML, written from typed values and read with the line of every key.
 //!
 //! A file is read twice: as a tree of [`Node`]s, in which rules look around, and from that tree into the types of the
-//! platform it is for ([`fit`]). Every key that a type does not have is noted, not only the first.
+//! platform it is for ([`fit()`]). Every key that a type does not have is noted, not only the first.
 
 mod artefact;
 mod fit;

@@ -41,10 +41,18 @@ impl Plan<'_> {
             functions.push(self.connector(place, &url(&place.name)));
         }
         functions.push(self.inference(place, &url));
-        if self.pipeline.deploy.funnels == Funnels::Functions {
-            functions.extend(Self::funnels(place).map(|(name, topic)| self.funnel(name, topic)));
-        }
+        let funnels = Self::funnels(place).filter(|&(_, topic)| self.is_function(place, topic));
+        functions.extend(funnels.map(|(name, topic)| self.funnel(name, topic)));
         functions
+    }
+
+    /// Whether a funnel into this topic is a function of its own. One in whose place the tier is to answer while its
+    /// broker is away always is: it says so, where a producer would wait.
+    fn is_function(&self, place: &Place<'_>, topic: &Topic) -> bool {
+        let is_up = place.next.is_some_and(|next| next.input == *topic);
+        let uplink = place.tier.uplink.as_ref();
+        self.pipeline.deploy.funnels == Funnels::Functions
+            || is_up && uplink.is_some_and(|uplink| uplink.on_loss == OnLoss::AnswerHere)
     }
 
     fn funnels<'a>(place: &'a Place<'_>) -> impl Iterator<Item = (String, &'a Topic)> {
@@ -93,11 +101,7 @@ impl Plan<'_> {
             ("TIER", tier.name.clone()),
         ]);
         let destinations = Self::funnels(place).map(|(name, topic)| {
-            if self.pipeline.deploy.funnels == Funnels::Functions {
-                url(&name)
-            } else {
-                self.kafka_url(topic)
-            }
+            if self.is_function(place, topic) { url(&name) } else { self.kafka_url(topic) }
         });
         let keys = ["EXIT_URL", "FORWARD_URL"];
         env.extend(keys.into_iter().zip(destinations).map(|(key, url)| (variable(key), url)));

@@ -10,9 +10,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use runtime::driver::{Broken, Grace};
 use runtime::logs::Logs;
+use runtime::process::Programs;
 use runtime::{Driver, Instance, Request, Response, Spec};
 
-use crate::commands::function::kind::{Kind, Started};
+use crate::commands::function::kind::{self, Kind, Started};
 
 /// A built-in function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,51 @@ impl Driver for BuiltIn {
     ) -> BoxFuture<'a, Result<Box<dyn Instance>, String>> {
         async move {
             let kind = (*self).kind(&spec.env).map_err(|error| error.to_string())?;
-            let started = kind.start().await.map_err(|error| format!("{error:#}"))?;
-            Ok(Box::new(InProcess(started)) as Box<dyn Instance>)
+            start(kind).await
+        }
+        .boxed()
+    }
+}
+
+async fn start(kind: Kind) -> Result<Box<dyn Instance>, String> {
+    let started = kind.start().await.map_err(|error| format!("{error:#}"))?;
+    Ok(Box::new(InProcess(started)))
+}
+
+/// What images are that are not built in by their names: the container image of this project, whose environment says
+/// which function it is (as `offramp deploy render` writes it), and which needs no container here; and programs.
+#[derive(Debug)]
+pub(crate) struct Images(pub(crate) Arc<Programs>);
+
+/// Whether a function is one of ours, by its image or its environment.
+pub(crate) fn is_ours(spec: &Spec) -> bool {
+    spec.image.starts_with("offramp/") || is_contained(spec)
+}
+
+fn is_contained(spec: &Spec) -> bool {
+    spec.command.is_empty() && spec.env.contains_key(kind::NAME)
+}
+
+impl Driver for Images {
+    fn check(&self, spec: &Spec) -> Result<(), String> {
+        if !is_contained(spec) {
+            return self.0.check(spec);
+        }
+        Kind::of_variables(None, &spec.env).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn start<'a>(
+        &'a self,
+        spec: &'a Spec,
+        number: u64,
+        logs: &'a Logs,
+    ) -> BoxFuture<'a, Result<Box<dyn Instance>, String>> {
+        if !is_contained(spec) {
+            return Driver::start(&*self.0, spec, number, logs);
+        }
+        async move {
+            let kind = Kind::of_variables(None, &spec.env).map_err(|error| error.to_string())?;
+            start(kind).await
         }
         .boxed()
     }

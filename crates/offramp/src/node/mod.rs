@@ -24,7 +24,7 @@ use runtime::process::Programs;
 use runtime::{Deployment, Driver, Gateway, Request, Response, Secrets, Spec};
 
 use crate::outcome::OrConfig as _;
-use built_in::BuiltIn;
+use built_in::{BuiltIn, Images};
 pub(crate) use control::{Control, Reload};
 pub(crate) use overseer::Overseer;
 use triggers::Triggers;
@@ -53,7 +53,7 @@ impl Node {
             .with_context(|| format!("the runtime's folder {}", dir.display()))
             .or_config()?;
         let programs = Arc::new(programs);
-        let program: Arc<dyn Driver> = Arc::<Programs>::clone(&programs);
+        let program: Arc<dyn Driver> = Arc::new(Images(Arc::clone(&programs)));
         let drivers = Drivers { built_in: BuiltIn::drivers(), program };
         let functions = Functions::open(dir.clone(), drivers).or_config()?;
         for function in &runtime.functions {

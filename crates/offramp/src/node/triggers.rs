@@ -13,6 +13,8 @@ use kafka::{Consumer, KafkaError, Producer};
 use pipeline::{DEFAULT_IN_FLIGHT, Order, Retry};
 use runtime::Functions;
 use tokio::task::JoinHandle;
+
+use super::built_in::is_ours;
 use tokio::time::sleep;
 
 /// A broker that is away is tried again after this long.
@@ -104,7 +106,7 @@ fn wanted(functions: &Functions, servers: &str) -> BTreeSet<Trigger> {
                 function: spec.name.clone(),
                 topic: topic.clone(),
                 servers: own.map_or_else(|| servers.to_owned(), Clone::clone),
-                is_built_in: spec.image.starts_with("offramp/"),
+                is_built_in: is_ours(spec),
                 timeout: spec.timeout,
             });
         }

@@ -10,6 +10,7 @@ mod broker_service;
 mod command_line;
 mod dead_letters;
 mod deploy;
+mod deployed;
 mod faults;
 mod images;
 mod kafka_ml;

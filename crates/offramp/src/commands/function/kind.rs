@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::{connector, funnel, inference, kafka_ml, wait};
 
 /// Which function an unnamed container is.
-const NAME: &str = "OFFRAMP_FUNCTION";
+pub(crate) const NAME: &str = "OFFRAMP_FUNCTION";
 const DEFAULT: &str = "inference";
 /// How a connector that was told to stop leaves its group.
 const ENDED: &str = "the connector has ended";

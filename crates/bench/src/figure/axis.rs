@@ -99,8 +99,9 @@ fn powers((from, to): (f64, f64)) -> Vec<(f64, String)> {
         let (value, decimals) = (10f64.powi(power), (-power).max(0) as usize);
         // Thousands are apart, so that zeros need not be counted.
         let mut label = format!("{value:.decimals$}");
-        for at in
-            (1..label.len()).rev().filter(|at| power > 3 && (power as usize + 1 - at) % 3 == 0)
+        for at in (1..label.len())
+            .rev()
+            .filter(|at| power > 3 && (power as usize + 1 - at).is_multiple_of(3))
         {
             label.insert(at, ',');
         }

@@ -217,8 +217,11 @@ impl Collected {
     fn note(&mut self, end: End, arrival: &Arrived, sent: &Sent, number: u64, late: Duration) {
         let latency = arrival.at.saturating_duration_since(sent.intended(number));
         let label = sent.label(number).filter(|_| sent.join() != Join::Order);
-        let correct = label
-            .map(|label| answer::classes(&arrival.record).first() == Some(&usize::from(label)));
+        // What says no class, as features that count as answered on their way up, is neither right nor wrong.
+        let correct = label.and_then(|label| {
+            let classes = answer::classes(&arrival.record);
+            classes.first().map(|class| *class == usize::from(label))
+        });
         if let Some(kept) = self.kept.get_mut(number as usize) {
             let latency_us = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
             *kept = Kept { latency_us, end: Some(end), correct };

@@ -238,7 +238,9 @@ fn intervals(run: &Run) -> BTreeMap<&'static str, Interval> {
             let ms: Vec<f64> = trial.latencies(None).iter().map(|seconds| seconds * 1e3).collect();
             interval::of_values(&ms, share)
         }
-        _ => interval::of_trials(&run.each(figure.of)),
+        // None of these figures is ever below 0, whatever t says of a few trials that differ much.
+        _ => interval::of_trials(&run.each(figure.of))
+            .map(|interval| Interval { low: interval.low.max(0.0), ..interval }),
     };
     COMPARABLE.iter().filter_map(|figure| Some((figure.key, interval(figure)?))).collect()
 }

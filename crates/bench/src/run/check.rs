@@ -57,9 +57,9 @@ pub fn ours(run: &Run) -> Vec<Remark> {
         remarks.push(remark(Weight::Doubtful, text));
     }
     if run.about.joined_by.starts_with("order") {
-        let text = "answers are paired with records in their order, because they carry no id: counts, throughput and the \
-                    mean latency are right if nothing was lost or came twice; percentiles, shares of tiers by record, \
-                    accuracy, loss and duplicates can't be told apart";
+        let text = "answers are paired with records in their order, because they carry no id: counts, throughput \
+                    and the mean latency are right if nothing was lost or came twice; percentiles are those of a \
+                    system that never reorders, accuracy is not known, and what came twice hides what was lost";
         remarks.push(remark(Weight::Doubtful, text));
     }
     remarks

@@ -1,6 +1,6 @@
 //! Runs: what was measured, record by record, ours and the published ones.
 //!
-//! A [`Run`] is all that a report needs, whatever measured it. [`file`] writes and reads our own, [`published`] reads the
+//! A [`Run`] is all that a report needs, whatever measured it. [`mod@file`] writes and reads our own, [`published`] reads the
 //! paper's raw files, and [`check`] says what is wrong with one.
 
 pub mod check;

@@ -232,7 +232,7 @@ mod tests {
         check("", "expected at least one [[fault]] table");
         check(
             "[[fault]]\nat_s = 1\nkill = \"egde\"\n",
-            "line 3: `kill` is \"egde\", expected one of broker, edge, other",
+            "line 3: fault 1: `kill` is \"egde\", expected one of broker, edge, other",
         );
         check("[[fault]]\nat_s = 1\nstart = \"other\"\n", "expected one of broker, edge");
         check("[[fault]]\nkill = \"edge\"\n", "expected seconds after the start");

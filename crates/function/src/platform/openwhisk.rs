@@ -73,7 +73,7 @@ struct Message {
 
 /// The bound on the body of a request.
 pub(super) fn max_body_bytes(platform: Platform, path: &str) -> usize {
-    let is_init = platform == Platform::OpenWhisk && matches!(path, "/init" | "/");
+    let is_init = platform == Platform::OpenWhisk && path == "/init";
     if is_init { MAX_INIT_BYTES } else { MAX_BODY_BYTES }
 }
 

@@ -3,7 +3,7 @@
 //! A package is an `.onnx` file, or a folder (or a ZIP archive of one) that holds at most one, and, if there is
 //! something to set, `offramp.env` with a line `NAME=VALUE` for each variable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Variables;
 
@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 512 << 20;
 pub(super) fn read(path: &Path, scratch: &Path) -> Result<Variables, String> {
     let shown = path.display();
     if path.is_dir() {
-        return of_folder(path);
+        return of_folder(&inner(path));
     }
     let bytes = std::fs::read(path).map_err(|error| {
         format!("package `{shown}`: {error}; expected a folder, a ZIP archive or an .onnx file")
@@ -54,6 +54,15 @@ fn of_archive(archive: &[u8], scratch: &Path) -> Result<Variables, String> {
 
 fn write(file: &Path, content: &[u8]) -> Result<(), String> {
     std::fs::write(file, content).map_err(|error| format!("`{}`: {error}", file.display()))
+}
+
+/// The only thing in a folder, if that is a folder: what packed it may have kept its name.
+fn inner(folder: &Path) -> PathBuf {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    match (entries.next(), entries.next()) {
+        (Some(only), None) if only.path().is_dir() => only.path(),
+        _ => folder.to_owned(),
+    }
 }
 
 fn of_folder(folder: &Path) -> Result<Variables, String> {
@@ -122,6 +131,10 @@ mod tests {
         assert_eq!(of().unwrap()[MODEL], model);
         std::fs::write(folder.path().join("fog.onnx"), "").unwrap();
         assert!(of().unwrap_err().contains("holds 2 .onnx files"));
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outer.path().join("edge")).unwrap();
+        std::fs::write(outer.path().join("edge/edge.onnx"), "").unwrap();
+        assert!(read(outer.path(), outer.path()).unwrap()[MODEL].ends_with("edge/edge.onnx"));
         let variables = "# which\nOFFRAMP_MODEL = edge.onnx\n\nOFFRAMP_THRESHOLD=0.9\n";
         std::fs::write(folder.path().join(VARIABLES), variables).unwrap();
         let read = of().unwrap();

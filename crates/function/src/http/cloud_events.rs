@@ -32,8 +32,9 @@ use wire::{Header, Record, Reject, RejectCode, Source, header};
 
 use crate::connector::Called;
 use crate::failure::Failure;
+use crate::http::MAX_LIST;
 use crate::http::function::{Answer, Function, Returned, of_type, refuse};
-use crate::http::{MAX_LIST, trigger};
+use crate::platform::trigger;
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";

@@ -24,8 +24,9 @@ use wire::{Record, Reject, RejectCode, Source, body};
 use crate::connector::{Called, Lane};
 use crate::failure::{Failure, Fate};
 use crate::funnel::Funnel;
-use crate::http::{Done, MAX_LIST, MAX_RECORDS, cloud_events, open_inference, status, trigger};
+use crate::http::{Done, MAX_LIST, MAX_RECORDS, cloud_events, open_inference, status};
 use crate::inference::{Incoming, Inference, Outcome};
+use crate::platform::trigger;
 
 /// Records that a funnel takes in one call.
 const MAX_FUNNELED: usize = 256;

@@ -21,7 +21,6 @@ mod cloud_events;
 pub(crate) mod function;
 mod open_inference;
 pub mod server;
-mod trigger;
 
 use std::time::Duration;
 

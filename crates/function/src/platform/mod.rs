@@ -25,10 +25,12 @@ mod limits;
 mod openwhisk;
 mod package;
 mod secrets;
+pub(crate) mod trigger;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -132,6 +134,16 @@ impl Platform {
             Self::Nuclio | Self::OpenWhisk => Ok(DRAIN),
             _ => Ok(Duration::ZERO),
         }
+    }
+
+    /// A file that it looks for where it asks nothing over HTTP: there while this container takes calls.
+    pub fn lock_file(self) -> Option<&'static Path> {
+        (self == Self::OpenFaas).then(|| Path::new("/tmp/.lock"))
+    }
+
+    /// Whether it freezes containers that nobody calls, so that none can work by itself.
+    pub fn freezes(self) -> bool {
+        self == Self::OpenWhisk
     }
 
     /// Whether its containers start without a function, and are told later which they are.

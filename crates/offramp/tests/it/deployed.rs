@@ -14,9 +14,12 @@ const TIERS: [&str; 3] = ["edge", "fog", "cloud"];
 const THRESHOLDS: [f64; 2] = [0.9, 0.8];
 const IMAGES: usize = 60;
 
+/// What a function has, by table and key; a value without a table has no key.
+type Tables = BTreeMap<String, BTreeMap<String, String>>;
+
 /// The functions of a stack file, as `faas-cli` sends them. It reads what is rendered and no other YAML.
 fn deployments(stack: &str) -> Vec<Value> {
-    let mut functions: Vec<(String, BTreeMap<String, BTreeMap<String, String>>)> = Vec::new();
+    let mut functions: Vec<(String, Tables)> = Vec::new();
     let mut table = String::new();
     let (_, functions_of) = stack.split_once("functions:\n").unwrap();
     for line in functions_of.lines() {
@@ -36,7 +39,7 @@ fn deployments(stack: &str) -> Vec<Value> {
             }
         }
     }
-    let deployment = |(name, tables): (String, BTreeMap<String, BTreeMap<String, String>>)| {
+    let deployment = |(name, tables): (String, Tables)| {
         let table = |key: &str| -> BTreeMap<String, String> {
             let mut table = tables.get(key).cloned().unwrap_or_default();
             table.remove("");

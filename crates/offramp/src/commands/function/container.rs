@@ -20,9 +20,6 @@ use crate::metrics::{Metrics, MetricsServer};
 use crate::outcome::OrConfig as _;
 use crate::signals::stop_on_signal;
 
-/// Where `OpenFaaS` looks for readiness, if not over HTTP.
-const LOCK: &str = "/tmp/.lock";
-
 /// What all functions have in common: how they are a container.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Args {
@@ -126,9 +123,11 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         Which::Named(kind) => kind.is_connector(),
         Which::Unnamed => matches!(Kind::named(&variables), "connector" | "kafka-ml"),
     };
-    if is_connector && platform == Platform::OpenWhisk {
-        let message = "a connector can't run on `openwhisk`, which freezes containers that nobody calls; expected it \
-                       elsewhere, or the platform's Kafka feed";
+    if is_connector && platform.freezes() {
+        let message = format!(
+            "a connector can't run on `{platform}`, which freezes containers that nobody calls; expected it elsewhere, or \
+             the platform's own feed"
+        );
         return Err(anyhow::anyhow!(message)).or_config();
     }
     let drain = match args.drain_ms {
@@ -180,10 +179,11 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
     } else {
         tracing::info!("waiting to be told which function this is");
     }
-    let lock = (platform == Platform::OpenFaas).then(|| std::fs::write(LOCK, ""));
+    // Best effort: whoever looks for it finds out over HTTP too, or has nowhere to write.
+    let lock = platform.lock_file().filter(|file| std::fs::write(file, "").is_ok());
     let ended = until_stopped(&starter, stop, servers).await;
-    if let Some(Ok(())) = lock {
-        let _ = std::fs::remove_file(LOCK);
+    if let Some(file) = lock {
+        let _ = std::fs::remove_file(file);
     }
     ended
 }

@@ -11,6 +11,7 @@ use crate::image::{Arch, assemble, build, engine};
 use crate::run;
 
 const IMAGE: &str = "offramp:under-test";
+const PROFILE: &str = "contract";
 
 pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
     let (docker, emulated) = match arguments {
@@ -29,7 +30,7 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn in_docker() -> anyhow::Result<()> {
-    let program = build(Arch::X86_64, "release")?;
+    let program = build(Arch::X86_64, PROFILE)?;
     let _engine = engine()?;
     assemble(Arch::X86_64, &program, None, IMAGE)?;
     let tested = tests(&[("OFFRAMP_TEST_IMAGE", IMAGE)], &["platforms::"]);
@@ -45,7 +46,7 @@ fn in_docker() -> anyhow::Result<()> {
 }
 
 fn on_aarch64() -> anyhow::Result<()> {
-    let program = build(Arch::Aarch64, "release")?;
+    let program = build(Arch::Aarch64, PROFILE)?;
     let program = program.to_str().context("the path of the checkout is not UTF-8")?;
     let under = format!("qemu-aarch64-static {program}");
     // The contracts, and the published counts of the paper's models.

@@ -223,7 +223,8 @@ async fn what_waits_survives_a_restart_and_a_broker_that_was_never_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tier_that_is_to_answer_here_does_and_says_so() {
-    let fixture = Fixture::start("on_uplink_loss = \"answer-here\"").await;
+    let fixture =
+        Fixture::start("on_uplink_loss = \"answer-here\"\nuplink_timeout_ms = 3000").await;
     let running = fixture.run().await;
     running.until(|status| status.is_up).await;
     fixture.send(0..20).await;

@@ -55,7 +55,7 @@ impl Fixture {
             model = \"edge.onnx\"
             bootstrap_servers = \"{}\"
             exit = {{ threshold = 1 }}
-            uplink_timeout_ms = 300
+            uplink_timeout_ms = 1000
             retry = {{ attempts = 2, backoff_ms_min = 5, backoff_ms_max = 50 }}
             {}
             [[tier]]
@@ -223,8 +223,7 @@ async fn what_waits_survives_a_restart_and_a_broker_that_was_never_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tier_that_is_to_answer_here_does_and_says_so() {
-    let fixture =
-        Fixture::start("on_uplink_loss = \"answer-here\"\nuplink_timeout_ms = 3000").await;
+    let fixture = Fixture::start("on_uplink_loss = \"answer-here\"").await;
     let running = fixture.run().await;
     running.until(|status| status.is_up).await;
     fixture.send(0..20).await;

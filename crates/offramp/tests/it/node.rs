@@ -264,8 +264,7 @@ async fn a_record_goes_through_the_functions_of_its_tier() {
 async fn a_topic_calls_a_function_and_what_it_refuses_is_a_dead_letter() {
     let node = Node::start("", &classify("topics = [\"raw\"]"));
     let images = digits(10);
-    let good = (0..10)
-        .map(|at| Record { value: Some(body(at).into()), ..record(&images, at, &at.to_string()) });
+    let good = (0..10).map(|at| record(&images, at, &at.to_string()));
     send(&node.servers, "raw", good.chain([of_value("bad", "[")])).await;
     let dead = collect(&node.servers, &["raw-dead-letter"], 1).await;
     assert!(dead.records.contains_key("bad"));

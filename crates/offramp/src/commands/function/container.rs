@@ -149,6 +149,11 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         && platform == Platform::Plain
         && args.listen.is_none()
         && !variables.contains_key("PORT");
+    // A platform asks at once; elsewhere a port that answers is a function that works.
+    let starts_first = is_complete && platform == Platform::Plain;
+    if starts_first {
+        start(&container, &starter).await?;
+    }
     let (mut servers, mut listening_on) = (Vec::new(), None);
     if !is_silent {
         let address = match args.listen {
@@ -169,9 +174,8 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
     }
     let _metrics = metrics(args, platform, &container).await?;
     if is_complete {
-        if let Err(words) = container.start(Given::default()).await {
-            let error = starter.0.lock().expect("no holder panics").error.take();
-            return Err(error.unwrap_or_else(|| anyhow::anyhow!(words)));
+        if !starts_first {
+            start(&container, &starter).await?;
         }
         let name = starter.0.lock().expect("no holder panics").name;
         let listening = listening_on.map(tracing::field::display);
@@ -186,6 +190,12 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(file);
     }
     ended
+}
+
+async fn start(container: &Container, starter: &Starter) -> anyhow::Result<()> {
+    let Err(words) = container.start(Given::default()).await else { return Ok(()) };
+    let error = starter.0.lock().expect("no holder panics").error.take();
+    Err(error.unwrap_or_else(|| anyhow::anyhow!(words)))
 }
 
 async fn metrics(

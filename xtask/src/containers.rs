@@ -11,7 +11,7 @@ use crate::image::{Arch, assemble, build, engine};
 use crate::run;
 
 const IMAGE: &str = "offramp:under-test";
-const PROFILE: &str = "contract";
+const PROFILE: &str = "release";
 
 pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
     let (docker, emulated) = match arguments {

@@ -118,7 +118,7 @@ pub(crate) fn build(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// Debian's compiler, and its library and a linker for the other architecture.
-fn cross_toolchain() -> anyhow::Result<()> {
+pub(crate) fn cross_toolchain() -> anyhow::Result<()> {
     let is_there = Path::new("/usr/lib/rustlib/aarch64-unknown-linux-gnu/lib").is_dir()
         && run::answers("aarch64-linux-gnu-gcc", "--version")
         && run::answers("qemu-aarch64-static", "--version");
@@ -135,7 +135,7 @@ fn cross_toolchain() -> anyhow::Result<()> {
     run::program("dpkg", &["--add-architecture", "arm64"])
         .and_then(|()| run::program("apt-get", &["update", "--quiet"]))
         .and_then(|()| {
-            let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
+            let install = ["install", "--yes", "--quiet"];
             run::program("apt-get", &[&install[..], &packages].concat())
         })
         .with_context(|| {

@@ -40,7 +40,7 @@ const USAGE: &str = "usage: cargo xtask TASK
            [--models DIR]
   containers
            every platform's contract against the image in Docker and against the program for aarch64, emulated:
-           [--only docker|aarch64]
+           [--if-possible] [--only docker|aarch64]
   manifests  what `offramp deploy render` writes, against published schemas, which are fetched: [--if-fetched]
   kafka    Apache Kafka on 127.0.0.1, fetched and run until it is stopped: [--port N] [--dir D]
   bench    the broker's figures, beside Apache Kafka's: [--runs N] [--only offramp|kafka]

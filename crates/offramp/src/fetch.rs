@@ -1,10 +1,47 @@
-//! Files from the network whose SHA-256 is known.
+//! Files from the network, most of them with a SHA-256 that is known.
 
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sha2::{Digest as _, Sha256};
+
+/// What asks for files: a host is to answer within `connect`, and to have given all within `total`.
+pub(crate) fn agent(connect: Duration, total: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_resolve(Some(connect))
+        .timeout_connect(Some(connect))
+        .timeout_global(Some(total))
+        .build()
+        .into()
+}
+
+/// Tries several times, with pauses of this length after the first, second and so on, as long as errors are of those
+/// that pass.
+pub(crate) fn persistently<T>(
+    attempts: u32,
+    pause: impl Fn(u32) -> Duration,
+    passes: impl Fn(&anyhow::Error) -> bool,
+    mut fetch: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let mut attempt = 1;
+    loop {
+        match fetch() {
+            Err(error) if attempt < attempts && passes(&error) => {
+                tracing::warn!(attempt, "not there yet: {error:#}");
+                wait(pause(attempt));
+                attempt += 1;
+            }
+            fetched => return fetched,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "files are fetched on threads that may wait")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
 
 /// The bytes at a URL, `max_bytes` at most, if they have this SHA-256.
 pub(crate) fn fetch(
@@ -13,17 +50,27 @@ pub(crate) fn fetch(
     sha256: &str,
     max_bytes: u64,
 ) -> anyhow::Result<Vec<u8>> {
+    let bytes = fetch_unchecked(agent, url, max_bytes)?;
+    ensure!(
+        has(&bytes, sha256),
+        "{url} has another SHA-256 than the file that is expected: {:x}, not {sha256}",
+        Sha256::digest(&bytes)
+    );
+    Ok(bytes)
+}
+
+/// The bytes at a URL, `max_bytes` at most, whatever they are.
+pub(crate) fn fetch_unchecked(
+    agent: &ureq::Agent,
+    url: &str,
+    max_bytes: u64,
+) -> anyhow::Result<Vec<u8>> {
     let context = || format!("download of {url}");
     let mut response = agent.get(url).call().with_context(context)?;
     let mut bytes = Vec::new();
     let body = response.body_mut().as_reader().take(max_bytes + 1);
     { body }.read_to_end(&mut bytes).with_context(context)?;
     ensure!(bytes.len() as u64 <= max_bytes, "{url} has more than {max_bytes} bytes");
-    ensure!(
-        has(&bytes, sha256),
-        "{url} has another SHA-256 than the file that is expected: {:x}, not {sha256}",
-        Sha256::digest(&bytes)
-    );
     Ok(bytes)
 }
 

@@ -1,6 +1,7 @@
 //! The `offramp` command line: arguments, then one call per subcommand.
 
 mod cli;
+mod clock;
 mod commands;
 mod demo;
 mod fetch;
@@ -12,7 +13,6 @@ mod outcome;
 mod record_text;
 mod signals;
 mod tiers;
-mod time_text;
 
 use std::process::ExitCode;
 use std::time::Instant;

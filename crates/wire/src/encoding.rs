@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use half::f16;
 
+use crate::element::{Element, finite};
 use crate::reject::{Reject, RejectCode};
 use crate::tensor::Tensor;
 
@@ -64,15 +65,24 @@ impl Encoding {
         }
     }
 
+    /// How each element is written; None for JSON, and for bytes with a scale.
+    const fn element(self) -> Option<Element> {
+        match self {
+            Self::Json | Self::Int8 => None,
+            Self::U8 => Some(Element::U8),
+            Self::I16 => Some(Element::I16),
+            Self::I32 => Some(Element::I32),
+            Self::F16 => Some(Element::F16),
+            Self::F32 => Some(Element::F32),
+            Self::F64 => Some(Element::F64),
+        }
+    }
+
     /// Bytes of a sample of `elements`; None for JSON, which has no fixed size.
     pub fn sample_bytes(self, elements: usize) -> Option<usize> {
         match self {
-            Self::Json => None,
-            Self::U8 => Some(elements),
-            Self::I16 | Self::F16 => Some(2 * elements),
-            Self::I32 | Self::F32 => Some(4 * elements),
-            Self::F64 => Some(8 * elements),
             Self::Int8 => Some(4 + elements),
+            _ => self.element().map(|element| element.bytes() * elements),
         }
     }
 
@@ -97,20 +107,10 @@ impl Encoding {
             );
             return Err(Reject::new(RejectCode::WrongShape, reason));
         }
-        let data: Vec<f32> = match self {
-            Self::Json => unreachable!("JSON has no fixed size"),
-            Self::U8 => value.iter().map(|&byte| f32::from(byte)).collect(),
-            Self::I16 => each(value, |bytes| f32::from(i16::from_le_bytes(bytes))),
-            Self::I32 => each(value, |bytes| i32::from_le_bytes(bytes) as f32),
-            Self::F16 => each(value, |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Self::F32 => each(value, f32::from_le_bytes),
-            Self::F64 => each(value, |bytes| f64::from_le_bytes(bytes) as f32),
-            Self::Int8 => value.chunks_exact(size).flat_map(scaled).collect(),
+        let data = match self.element() {
+            Some(element) => element.decode(value)?,
+            None => finite(value.chunks_exact(size).flat_map(scaled).collect())?,
         };
-        if let Some(at) = data.iter().position(|element| !element.is_finite()) {
-            let reason = format!("element {at} of the value is not a finite 32-bit float");
-            return Err(Reject::new(RejectCode::NotFinite, reason));
-        }
         let samples = value.len() / size;
         Ok((data, samples))
     }
@@ -133,13 +133,6 @@ impl Encoding {
             Self::Int8 => rows.flat_map(quantised).collect(),
         }
     }
-}
-
-fn each<const N: usize>(value: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    value
-        .chunks_exact(N)
-        .map(|bytes| element(bytes.try_into().expect("chunks are of that size")))
-        .collect()
 }
 
 fn all<'a, const N: usize>(

@@ -12,10 +12,10 @@ mod avro;
 
 use std::fmt;
 
-use half::f16;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::element::{Element, finite};
 use crate::reject::{Reject, RejectCode};
 use crate::tensor::Tensor;
 use avro::Schema;
@@ -26,26 +26,28 @@ pub struct InputFormat(Format);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Format {
-    Raw(DataType),
+    Raw(Element),
     Json,
     Telegraf,
     Avro(Schema),
 }
 
-/// A type of elements, by Kafka-ML's names, which are NumPy's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DataType {
-    F16,
-    F32,
-    F64,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    Bool,
-}
+/// Kafka-ML's names of elements, which are NumPy's; of several, the first is what errors say. NumPy's `float` is Python's.
+const ELEMENTS: [(&str, Element); 13] = [
+    ("half", Element::F16),
+    ("float16", Element::F16),
+    ("float32", Element::F32),
+    ("double", Element::F64),
+    ("float", Element::F64),
+    ("float64", Element::F64),
+    ("int8", Element::I8),
+    ("int16", Element::I16),
+    ("int32", Element::I32),
+    ("int64", Element::I64),
+    ("uint8", Element::U8),
+    ("uint16", Element::U16),
+    ("bool", Element::Bool),
+];
 
 /// A format that this can't read, or a configuration that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,12 +105,12 @@ impl InputFormat {
         Ok(Self(match format {
             "RAW" => {
                 let name = config.element.as_deref().unwrap_or_default();
-                let known = DataType::of_name(name);
-                let data_type = known.ok_or_else(|| BadFormat::DataType(name.to_owned()))?;
+                let known = ELEMENTS.iter().find(|(known, _)| *known == name);
+                let &(_, element) = known.ok_or_else(|| BadFormat::DataType(name.to_owned()))?;
                 if let Some(reshape) = config.reshape {
                     check_reshape(&reshape, sample_shape)?;
                 }
-                Format::Raw(data_type)
+                Format::Raw(element)
             }
             "JSON" => Format::Json,
             "TELEGRAF_STR_JSON" => Format::Telegraf,
@@ -135,30 +137,25 @@ impl InputFormat {
     pub fn decode(&self, value: &[u8], sample_shape: &[usize]) -> Result<Vec<f32>, Reject> {
         let elements: usize = sample_shape.iter().product();
         let data = match &self.0 {
-            Format::Raw(data_type) => {
-                let expected = elements * data_type.bytes();
+            Format::Raw(element) => {
+                let expected = elements * element.bytes();
                 if value.len() != expected {
-                    let given = value.len();
+                    let (given, name) = (value.len(), name(*element));
                     let reason = format!(
-                        "the value has {given} bytes, expected {expected} for a sample of shape {sample_shape:?} as \
-                         {data_type}"
+                        "the value has {given} bytes, expected {expected} for a sample of shape {sample_shape:?} as {name}"
                     );
                     return Err(Reject::new(RejectCode::WrongShape, reason));
                 }
-                data_type.decode(value)
+                element.decode(value)?
             }
             Format::Json => Tensor::from_json(value)?.data,
             Format::Telegraf => Tensor::from_json(telegraf(value)?.as_bytes())?.data,
-            Format::Avro(schema) => schema.decode(value)?,
+            Format::Avro(schema) => finite(schema.decode(value)?)?,
         };
         if data.len() != elements {
             let given = data.len();
             let reason = format!("the value has {given} elements, expected {elements}");
             return Err(Reject::new(RejectCode::WrongShape, reason));
-        }
-        if let Some(at) = data.iter().position(|element| !element.is_finite()) {
-            let reason = format!("element {at} of the value is not a finite 32-bit float");
-            return Err(Reject::new(RejectCode::NotFinite, reason));
         }
         Ok(data)
     }
@@ -203,79 +200,15 @@ fn telegraf(value: &[u8]) -> Result<String, Reject> {
     }
 }
 
-impl DataType {
-    fn of_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "half" | "float16" => Self::F16,
-            "float32" => Self::F32,
-            // NumPy's `float` is Python's.
-            "float" | "double" | "float64" => Self::F64,
-            "int8" => Self::I8,
-            "int16" => Self::I16,
-            "int32" => Self::I32,
-            "int64" => Self::I64,
-            "uint8" => Self::U8,
-            "uint16" => Self::U16,
-            "bool" => Self::Bool,
-            _ => return None,
-        })
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::F16 => "half",
-            Self::F32 => "float32",
-            Self::F64 => "double",
-            Self::I8 => "int8",
-            Self::I16 => "int16",
-            Self::I32 => "int32",
-            Self::I64 => "int64",
-            Self::U8 => "uint8",
-            Self::U16 => "uint16",
-            Self::Bool => "bool",
-        }
-    }
-
-    const fn bytes(self) -> usize {
-        match self {
-            Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::F16 | Self::I16 | Self::U16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::F64 | Self::I64 => 8,
-        }
-    }
-
-    fn decode(self, value: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F16 => each(value, |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Self::F32 => each(value, f32::from_le_bytes),
-            Self::F64 => each(value, |bytes| f64::from_le_bytes(bytes) as f32),
-            Self::I8 => each(value, |bytes| f32::from(i8::from_le_bytes(bytes))),
-            Self::I16 => each(value, |bytes| f32::from(i16::from_le_bytes(bytes))),
-            Self::I32 => each(value, |bytes| i32::from_le_bytes(bytes) as f32),
-            Self::I64 => each(value, |bytes| i64::from_le_bytes(bytes) as f32),
-            Self::U8 => each(value, |[byte]| f32::from(byte)),
-            Self::U16 => each(value, |bytes| f32::from(u16::from_le_bytes(bytes))),
-            Self::Bool => each(value, |[byte]| f32::from(u8::from(byte != 0))),
-        }
-    }
-}
-
-fn each<const N: usize>(value: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    let chunks = value.chunks_exact(N);
-    chunks.map(|bytes| element(bytes.try_into().expect("chunks are of that size"))).collect()
-}
-
-impl fmt::Display for DataType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+fn name(of: Element) -> &'static str {
+    let named = ELEMENTS.iter().find(|(_, element)| *element == of);
+    named.expect("every element has a name").0
 }
 
 impl fmt::Display for InputFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Format::Raw(data_type) => write!(f, "RAW {data_type}"),
+            Format::Raw(element) => write!(f, "RAW {}", name(*element)),
             Format::Json => f.write_str("JSON"),
             Format::Telegraf => f.write_str("TELEGRAF_STR_JSON"),
             Format::Avro(_) => f.write_str("AVRO"),

@@ -13,6 +13,7 @@
 //! Pure: no I/O and no runtime, so that every home of the functions shares it.
 
 pub mod body;
+mod element;
 pub mod encoding;
 pub mod engine;
 pub mod exit;
@@ -22,8 +23,10 @@ pub mod record;
 pub mod reject;
 mod scan;
 pub mod tensor;
+pub mod time;
 pub mod trace;
 
+pub use element::Element;
 pub use encoding::Encoding;
 pub use engine::EngineKind;
 pub use exit::ExitCriterion;

@@ -28,12 +28,13 @@ use hyper::http::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use wire::time::parse_rfc3339;
 use wire::{Header, Record, Reject, RejectCode, Source, header};
 
 use crate::connector::Called;
 use crate::failure::Failure;
 use crate::http::MAX_LIST;
-use crate::http::function::{Answer, Function, Returned, of_type, refuse};
+use crate::http::function::{Answer, Function, of_type, refuse};
 use crate::platform::trigger;
 
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -58,19 +59,30 @@ const KNOWN: [&str; 9] = [
 
 /// How events stand in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Binary,
     Structured,
     Batch,
 }
 
+/// What a function gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Answer,
+    Features,
+}
+
 impl Mode {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let media_type = headers.get(CONTENT_TYPE).and_then(|media_type| media_type.to_str().ok());
-        let media_type = media_type.unwrap_or_default().to_ascii_lowercase();
-        if media_type.starts_with("application/cloudevents-batch") {
+    /// How the events of a request with these headers stand in it; `None` where it carries none.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let begins = |with: &str| {
+            let start = media_type.get(..with.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+        };
+        if begins("application/cloudevents-batch") {
             Some(Self::Batch)
-        } else if media_type.starts_with("application/cloudevents") {
+        } else if begins("application/cloudevents") {
             Some(Self::Structured)
         } else {
             headers.contains_key("ce-specversion").then_some(Self::Binary)
@@ -101,14 +113,8 @@ struct Event {
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// Whether a request carries an event.
-pub(crate) fn is_event(headers: &HeaderMap) -> bool {
-    Mode::of(headers).is_some()
-}
-
 /// Carries out what the events of a request say.
-pub(crate) async fn answer(function: &Function, request: &Request<Bytes>) -> Answer {
-    let mode = Mode::of(request.headers()).expect("it carries an event");
+pub(crate) async fn answer(function: &Function, mode: Mode, request: &Request<Bytes>) -> Answer {
     let records = match records(mode, request) {
         Ok(records) => records,
         Err(reject) => return refuse(&reject.into()),
@@ -117,53 +123,29 @@ pub(crate) async fn answer(function: &Function, request: &Request<Bytes>) -> Ans
     if let Some(failure) = worst(carried_out.iter().map(|(_, called)| called)) {
         return refuse(failure);
     }
-    let returned: Vec<&Record> =
-        carried_out.iter().flat_map(|(returned, _)| both(returned)).collect();
-    let is_answer: Vec<bool> = carried_out
-        .iter()
-        .flat_map(|(returned, _)| {
-            let parts =
-                [returned.answer.as_ref().map(|_| true), returned.forward.as_ref().map(|_| false)];
-            parts.into_iter().flatten()
-        })
-        .collect();
-    let mut replies = returned.into_iter().zip(is_answer);
-    match (mode, replies.len()) {
-        (_, 0) => Answer::new(Bytes::new()),
-        (Mode::Binary, 1) => {
-            let (record, is_answer) = replies.next().expect("one");
-            binary(record, is_answer)
-        }
-        (Mode::Structured, 1) => {
-            let (record, is_answer) = replies.next().expect("one");
-            written(STRUCTURED, &Event::of(record, is_answer))
-        }
-        _ => {
-            let events = replies.map(|(record, is_answer)| Event::of(record, is_answer));
+    let replies = carried_out.iter().flat_map(|(returned, _)| {
+        let answer = returned.answer.iter().map(|record| (record, Kind::Answer));
+        answer.chain(returned.forward.iter().map(|record| (record, Kind::Features)))
+    });
+    let replies: Vec<(&Record, Kind)> = replies.collect();
+    match (mode, replies.as_slice()) {
+        (_, []) => Answer::new(Bytes::new()),
+        (Mode::Binary, [(record, kind)]) => binary(record, *kind),
+        (Mode::Structured, [(record, kind)]) => written(STRUCTURED, &Event::of(record, *kind)),
+        (_, replies) => {
+            let events = replies.iter().map(|(record, kind)| Event::of(record, *kind));
             written(BATCH, &events.collect::<Vec<_>>())
         }
     }
 }
 
-fn both(returned: &Returned) -> impl Iterator<Item = &Record> {
-    returned.answer.iter().chain(&returned.forward)
-}
-
 /// The failure that all events of a request are said to have met: one that may succeed later, since those are tried
 /// again, and else any. Those that have succeeded then come once more, with their identity.
-fn worst<'a>(called: impl Iterator<Item = &'a Called>) -> Option<&'a Failure> {
-    let mut worst: Option<&Failure> = None;
-    for failure in called.filter_map(|called| called.as_ref().err()) {
-        // What waits behind another says nothing, and a sender would take its status for final.
-        let is_worse = failure.may_succeed_later() && !matches!(failure, Failure::Behind);
-        if worst.is_none() || is_worse {
-            worst = Some(failure);
-            if is_worse {
-                break;
-            }
-        }
-    }
-    worst
+fn worst<'a>(called: impl Iterator<Item = &'a Called> + Clone) -> Option<&'a Failure> {
+    let mut failures = called.filter_map(|called| called.as_ref().err());
+    // What waits behind another says nothing, and a sender would take its status for final.
+    let passes = |failure: &&Failure| failure.may_succeed_later() && **failure != Failure::Behind;
+    failures.clone().find(passes).or_else(|| failures.next())
 }
 
 fn written(media_type: &'static str, events: &impl Serialize) -> Answer {
@@ -246,7 +228,7 @@ impl Event {
         };
         let source = kafka_source(&self.source, &self.id);
         let mut record = Record {
-            timestamp_ms: self.time.as_deref().and_then(milliseconds),
+            timestamp_ms: self.time.as_deref().and_then(parse_rfc3339),
             value: value.filter(|value| !value.is_empty()),
             ..Record::default()
         };
@@ -271,7 +253,7 @@ impl Event {
     }
 
     /// What a function gives back, as an event.
-    fn of(record: &Record, is_answer: bool) -> Self {
+    fn of(record: &Record, kind: Kind) -> Self {
         let last = |name: &str| {
             let header = record.headers.iter().rfind(|header| header.name == name)?;
             std::str::from_utf8(header.value.as_ref()?).ok()
@@ -294,7 +276,10 @@ impl Event {
             specversion: VERSION.to_owned(),
             id: record.id().map_or_else(|| uuid_of(value), str::to_owned),
             source: format!("/offramp/{}", last(header::TIER).unwrap_or_default()),
-            kind: format!("dev.offramp.{}", if is_answer { "answer" } else { "features" }),
+            kind: match kind {
+                Kind::Answer => "dev.offramp.answer".to_owned(),
+                Kind::Features => "dev.offramp.features".to_owned(),
+            },
             datacontenttype: Some(media_type.to_owned()),
             time: None,
             data_base64: json.is_none().then(|| BASE64.encode(value)),
@@ -305,8 +290,8 @@ impl Event {
 }
 
 /// An event in binary mode.
-fn binary(record: &Record, is_answer: bool) -> Answer {
-    let event = Event::of(record, is_answer);
+fn binary(record: &Record, kind: Kind) -> Answer {
+    let event = Event::of(record, kind);
     let mut answer = Answer::new(record.value.clone().unwrap_or_default());
     let headers = answer.headers_mut();
     let media_type = event.datacontenttype.unwrap_or_default();
@@ -398,50 +383,9 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Milliseconds since the epoch of a time of RFC 3339; `None` of what is none.
-fn milliseconds(time: &str) -> Option<i64> {
-    let (date, clock) = time.split_at_checked(10)?;
-    let clock = clock.strip_prefix(['T', 't', ' '])?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let zone = clock.find(['Z', 'z', '+']).or_else(|| clock.rfind('-'))?;
-    let (clock, zone) = clock.split_at(zone);
-    let mut parts = clock.splitn(3, ':');
-    let (hour, minute) = (parts.next()?.parse::<i64>().ok()?, parts.next()?.parse::<i64>().ok()?);
-    let seconds = parts.next()?.parse::<f64>().ok()?;
-    let offset = match zone {
-        "Z" | "z" => 0,
-        _ => {
-            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
-            if zone.starts_with('-') { -minutes } else { minutes }
-        }
-    };
-    // Days of the civil calendar since the epoch, years beginning in March.
-    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let days =
-        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day
-            - 1
-            - 719_468;
-    let minutes = (days * 24 + hour) * 60 + minute - offset;
-    Some(minutes * 60_000 + (seconds * 1000.0) as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_of_rfc_3339() {
-        assert_eq!(milliseconds("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(milliseconds("2026-11-26T16:05:01.250Z"), Some(1_795_709_101_250));
-        assert_eq!(milliseconds("2026-11-26T18:05:01.25+02:00"), Some(1_795_709_101_250));
-        assert_eq!(milliseconds("2000-02-29T00:00:00-00:30"), Some(951_784_200_000));
-        for text in ["", "now", "2026-11-26", "2026-11-26T16:05", "ä2026-11-2T16:05:00Z"] {
-            assert_eq!(milliseconds(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn header_values_are_written_and_read() {

@@ -69,10 +69,10 @@ impl Function {
             (&Method::POST, Self::Probes) => {
                 text(StatusCode::NOT_FOUND, "a connector takes no calls")
             }
-            (&Method::POST, _) if cloud_events::is_event(request.headers()) => {
-                cloud_events::answer(self, request).await
-            }
             (&Method::POST, _) => {
+                if let Some(mode) = cloud_events::Mode::of(request.headers()) {
+                    return cloud_events::answer(self, mode, request).await;
+                }
                 let mut answer = match trigger::record(request) {
                     Some(record) => self.call_with(record).await,
                     None => self.call(request.body()).await,

@@ -26,7 +26,7 @@ use hyper::{Method, Request, StatusCode};
 use model::{Output, predict};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wire::{Encoding, Reject, RejectCode, Tensor};
+use wire::{Element, Reject, RejectCode, Tensor};
 
 use crate::failure::Failure;
 use crate::http::function::{Answer, json, of_type, refuse, text};
@@ -253,37 +253,34 @@ impl Input<'_> {
             );
             return Err(wrong(reason));
         }
-        let datatype = self.datatype.as_str();
-        let (values, read) = match (self.parameters.size, self.data) {
+        let element = element(&self.datatype).ok_or_else(|| {
+            let datatype = &self.datatype;
+            wrong(format!(
+                "input `{name}` is of type `{datatype}`, expected FP16, FP32, FP64, INT8, INT16, INT32, INT64, UINT8 or \
+                 BOOL"
+            ))
+        })?;
+        let expected = count * sample;
+        let values = match (self.parameters.size, self.data) {
             (Some(size), _) => {
                 let bytes = tail.get(..size).ok_or_else(|| {
                     let there = tail.len();
                     wrong(format!("input `{name}` is of {size} bytes, but the body has {there}"))
                 })?;
-                let expected = width(datatype).map(|width| width * sample);
-                if expected.is_some_and(|of_sample| size != of_sample * count) {
-                    let expected = expected.unwrap_or_default() * count;
+                let expected = expected * element.bytes();
+                if size != expected {
                     let reason = format!("input `{name}` is of {size} bytes, expected {expected}");
                     return Err(wrong(reason));
                 }
-                raw(datatype, bytes, sample_shape)
+                element.decode(bytes)?
             }
-            (None, Some(data)) => {
-                let tensor = || Tensor::from_json(data.get().as_bytes());
-                width(datatype).map(|_| tensor().map(|tensor| (tensor.data, count)))
-            }
+            (None, Some(data)) => Tensor::from_json(data.get().as_bytes())?.data,
             (None, None) => {
                 return Err(wrong(format!("input `{name}` has neither `data` nor binary data")));
             }
-        }
-        .ok_or_else(|| {
-            wrong(format!(
-                "input `{name}` is of type `{datatype}`, expected FP16, FP32, FP64, INT8, INT16, \
-                 INT32, INT64, UINT8 or BOOL"
-            ))
-        })??;
-        if values.len() != count * sample || read != count {
-            let (given, expected) = (values.len(), count * sample);
+        };
+        if values.len() != expected {
+            let given = values.len();
             let reason = format!("input `{name}` has {given} elements, expected {expected}");
             return Err(wrong(reason));
         }
@@ -291,46 +288,19 @@ impl Input<'_> {
     }
 }
 
-/// Bytes of an element.
-fn width(datatype: &str) -> Option<usize> {
+/// How an element of a type is written; `None` of a type that is not known.
+fn element(datatype: &str) -> Option<Element> {
     Some(match datatype {
-        "UINT8" | "INT8" | "BOOL" => 1,
-        "INT16" | "FP16" => 2,
-        "INT32" | "FP32" => 4,
-        "INT64" | "FP64" => 8,
+        "UINT8" | "BOOL" => Element::U8,
+        "INT8" => Element::I8,
+        "INT16" => Element::I16,
+        "INT32" => Element::I32,
+        "INT64" => Element::I64,
+        "FP16" => Element::F16,
+        "FP32" => Element::F32,
+        "FP64" => Element::F64,
         _ => return None,
     })
-}
-
-/// Elements of raw bytes, and how many samples they are; `None` of a type that is not known.
-fn raw(
-    datatype: &str,
-    bytes: &[u8],
-    sample_shape: &[usize],
-) -> Option<Result<(Vec<f32>, usize), Reject>> {
-    let encoding = match datatype {
-        "UINT8" | "BOOL" => Encoding::U8,
-        "INT16" => Encoding::I16,
-        "INT32" => Encoding::I32,
-        "FP16" => Encoding::F16,
-        "FP32" => Encoding::F32,
-        "FP64" => Encoding::F64,
-        "INT8" | "INT64" => {
-            let values: Vec<f32> = if datatype == "INT8" {
-                bytes.iter().map(|&byte| f32::from(byte as i8)).collect()
-            } else {
-                let chunks = bytes.chunks_exact(8);
-                let number = |bytes: &[u8]| {
-                    i64::from_le_bytes(bytes.try_into().expect("chunks are of that size")) as f32
-                };
-                chunks.map(number).collect()
-            };
-            let count = values.len() / sample_shape.iter().product::<usize>().max(1);
-            return Some(Ok((values, count)));
-        }
-        _ => return None,
-    };
-    Some(encoding.decode(bytes, sample_shape))
 }
 
 impl Out {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wire::time::go_seconds;
+
 use super::{Platform, Variables};
 
 /// A variable that is not what it should be.
@@ -70,32 +72,9 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     const MAX_SECONDS: f64 = 86_400.0;
     let seconds = match text.parse::<u32>() {
         Ok(seconds) => f64::from(seconds),
-        Err(_) => units(text)?,
+        Err(_) => go_seconds(text).filter(|_| !text.is_empty())?,
     };
     (seconds <= MAX_SECONDS).then(|| Duration::from_secs_f64(seconds))
-}
-
-fn units(text: &str) -> Option<f64> {
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|&end| 0 < end)?;
-        let (number, behind) = rest.split_at(end);
-        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(end);
-        let unit = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * unit;
-        rest = behind;
-    }
-    (!text.is_empty()).then_some(seconds)
 }
 
 #[cfg(test)]

@@ -221,14 +221,11 @@ async fn run(container: &Container, body: &Bytes, draining: bool) -> Answer {
 
 async fn activate(container: &Container, value: Option<&RawValue>) -> Answer {
     let value = value.map_or("{}", RawValue::get);
-    if !value.contains(WEB) && !value.contains(FEED) {
-        return of_call(container.call(&post(Bytes::from(value.to_owned()))).await);
-    }
-    let parameters: HashMap<&str, &RawValue> = match serde_json::from_str(value) {
-        Ok(parameters) => parameters,
-        // An array of parameters is a list of bodies; names with escapes are none of those below.
-        Err(_) => return of_call(container.call(&post(Bytes::from(value.to_owned()))).await),
-    };
+    // Most activations are neither, which is seen without reading them. An array of parameters is a list of bodies, and
+    // names with escapes are none of these.
+    let is_either = value.contains(WEB) || value.contains(FEED);
+    let parameters = is_either.then(|| serde_json::from_str(value).ok()).flatten();
+    let parameters: HashMap<&str, &RawValue> = parameters.unwrap_or_default();
     if let Some(method) = parameters.get(WEB) {
         return web(container, method, &parameters, value).await;
     }

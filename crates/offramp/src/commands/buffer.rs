@@ -11,9 +11,9 @@ use pipeline::{OnLoss, Pipeline, Servers, Tier, Uplink};
 use serde::Serialize;
 use wire::Source;
 
+use crate::clock;
 use crate::commands::demo::{OutputFormat, print_json};
 use crate::commands::pipeline_file;
-use crate::time_text;
 
 /// Look at the records that wait for another tier's broker.
 #[derive(Debug, clap::Args)]
@@ -160,7 +160,7 @@ fn print(lines: &[Line], format: OutputFormat) -> anyhow::Result<()> {
             line.waiting, line.topic, line.waiting_mib, line.max_mib, line.when_full
         )?;
         if let Some(oldest_ms) = line.oldest_ms {
-            let ago = duration(time_text::now_ms() - oldest_ms);
+            let ago = duration(clock::now_ms() - oldest_ms);
             writeln!(out, "  the oldest was sent {ago} ago")?;
         }
     }

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use crate::commands::demo::{OutputFormat, print_json};
 use crate::commands::gateway::GatewayArgs;
 use crate::node::status::Scaled;
-use crate::time_text;
 
 /// Say how many instances a function has, or show why the autoscaler has decided as it did.
 #[derive(Debug, clap::Args)]
@@ -69,7 +68,7 @@ impl History {
         }
         let mut out = std::io::stdout().lock();
         for Scaled { at_ms, name, from, to, reason } in history {
-            writeln!(out, "{} {name} {from} -> {to}: {reason}", time_text::date_time(at_ms))?;
+            writeln!(out, "{} {name} {from} -> {to}: {reason}", wire::time::date_time(at_ms))?;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::fetch::{fetch, has, keep};
+use crate::fetch::{agent, fetch, has, keep};
 
 /// Mirrors, in the order in which they are tried.
 const MIRRORS: [&str; 2] = [
@@ -55,12 +55,7 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 fn download(name: &str, sha256: &str) -> anyhow::Result<Vec<u8>> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT_TIMEOUT))
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(TOTAL_TIMEOUT))
-        .build()
-        .into();
+    let agent = agent(CONNECT_TIMEOUT, TOTAL_TIMEOUT);
     let mut last = None;
     for mirror in MIRRORS {
         match fetch(&agent, &format!("{mirror}{name}"), sha256, MAX_BYTES) {

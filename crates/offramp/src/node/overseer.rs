@@ -16,8 +16,8 @@ use runtime::scaler::{self, Scaler};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::status::{FunctionStatus, InstanceStatus, Scaled, Status, TierStatus};
+use crate::clock::now_ms;
 use crate::tiers::Running;
-use crate::time_text::now_ms;
 
 /// How often tiers are looked at.
 const TICK: Duration = Duration::from_secs(1);

@@ -19,7 +19,7 @@ use super::platform::{Platform, Scale};
 use super::record::{Outcome, Record};
 use super::service::Service;
 use super::target::Target;
-use crate::time_text;
+use crate::clock;
 
 /// A broker that takes longer to say where records stand is not waited for: other targets are looked at as well.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -260,7 +260,7 @@ impl Scaled {
                 }
             },
         };
-        let (at_ms, name) = (time_text::now_ms(), name.clone());
+        let (at_ms, name) = (clock::now_ms(), name.clone());
         Some(Record { at_ms, name, from, to, reason, outcome })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 
 use serde_json::json;
+use wire::time::date_time;
 
 use super::letter::Letter;
 use super::marks::Marks;
@@ -11,7 +12,6 @@ use super::{Filter, Letters, Position};
 use crate::commands::demo::OutputFormat;
 use crate::commands::topic::BrokerArgs;
 use crate::record_text::one_line;
-use crate::time_text::date_time;
 
 /// List dead letters: where each stands, when and why it came there, and how many there are of each kind.
 ///

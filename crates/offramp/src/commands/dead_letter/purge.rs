@@ -9,7 +9,6 @@ use kafka::{KafkaError, Producer};
 use super::marks::Marks;
 use super::{Position, position};
 use crate::commands::topic::BrokerArgs;
-use crate::time_text;
 
 /// Delete dead letters for good: those that are there, or only the older ones.
 ///
@@ -38,7 +37,7 @@ enum Before {
 fn before(text: &str) -> Result<Before, String> {
     let time = match text.strip_prefix('@') {
         Some(ms) => ms.parse().ok().filter(|ms| 0 <= *ms),
-        None => time_text::parse(text),
+        None => wire::time::parse(text),
     };
     match (time, position(text)) {
         (Some(time), _) => Ok(Before::Time(time)),

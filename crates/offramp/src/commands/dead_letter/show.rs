@@ -5,6 +5,7 @@ use std::io::Write as _;
 use anyhow::Context as _;
 use kafka::record_at;
 use serde_json::json;
+use wire::time::date_time;
 use wire::{Record, Source};
 
 use super::letter::Letter;
@@ -13,7 +14,6 @@ use super::{Position, position};
 use crate::commands::demo::OutputFormat;
 use crate::commands::topic::BrokerArgs;
 use crate::record_text::{self, one_line};
-use crate::time_text::date_time;
 
 /// Show everything of one dead letter: why it is there, its key, headers and value.
 #[derive(Debug, clap::Args)]

@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use super::kind::{Kind, Started};
+use super::kind::{Kind, Started, takes_no_calls};
 use crate::metrics::{Metrics, MetricsServer};
 use crate::outcome::OrConfig as _;
 use crate::signals::stop_on_signal;
@@ -40,25 +40,15 @@ pub(crate) struct Args {
     drain_ms: Option<u64>,
 }
 
-/// Which function a container is to be.
-#[derive(Debug)]
-pub(super) enum Which {
-    /// One whose settings are all there.
-    Named(Box<Kind>),
-    /// The one that variables and the platform say.
-    Unnamed,
-}
-
 /// Makes the container's function, and keeps what belongs to it.
 #[derive(Debug, Clone)]
 struct Starter(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    which: Option<Which>,
+    /// The function whose settings were given, until it is started; else variables and the platform say which.
+    named: Option<Kind>,
     variables: Variables,
-    /// What it is called in the log.
-    name: &'static str,
     started: Option<Started>,
     /// Why it did not start.
     error: Option<anyhow::Error>,
@@ -67,10 +57,8 @@ struct Inner {
 impl Starter {
     fn kind(&self, given: Given) -> anyhow::Result<Kind> {
         let mut inner = self.0.lock().expect("no holder panics");
-        if matches!(inner.which, Some(Which::Named(_)))
-            && let Some(Which::Named(kind)) = inner.which.take()
-        {
-            return Ok(*kind);
+        if let Some(kind) = inner.named.take() {
+            return Ok(kind);
         }
         let mut variables = inner.variables.clone();
         variables.extend(given.variables);
@@ -80,13 +68,9 @@ impl Starter {
 
     async fn made(&self, given: Given) -> anyhow::Result<Function> {
         let kind = self.kind(given)?;
-        let name = kind.name();
         let started = kind.start().await?;
         let function = started.function.clone();
-        let mut inner = self.0.lock().expect("no holder panics");
-        inner.started = Some(started);
-        inner.name = name;
-        drop(inner);
+        self.0.lock().expect("no holder panics").started = Some(started);
         Ok(function)
     }
 
@@ -108,21 +92,20 @@ impl Start for Starter {
     }
 }
 
-/// Serves a function until told to stop.
-pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
+/// Serves a function until told to stop: the one that is given with its settings, or that variables and the platform
+/// say.
+pub(super) async fn serve(args: &Args, named: Option<Kind>) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let evidence = Evidence::of_this_process();
     let detected = detect(args.platform, &evidence).or_config()?;
     let platform = detected.platform;
     let variables = evidence.variables;
-    let is_complete = match &which {
-        Which::Named(_) => true,
-        Which::Unnamed => !platform.initialises() || Kind::is_complete(&variables),
+    let is_complete = named.is_some() || !platform.initialises() || Kind::is_complete(&variables);
+    let name = match &named {
+        Some(kind) => kind.name(),
+        None => Kind::named(&variables),
     };
-    let is_connector = match &which {
-        Which::Named(kind) => kind.is_connector(),
-        Which::Unnamed => matches!(Kind::named(&variables), "connector" | "kafka-ml"),
-    };
+    let is_connector = takes_no_calls(name);
     if is_connector && platform.freezes() {
         let message = format!(
             "a connector can't run on `{platform}`, which freezes containers that nobody calls; expected it elsewhere, or \
@@ -134,13 +117,7 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         Some(ms) => Duration::from_millis(ms),
         None => platform.drain(&variables).or_config()?,
     };
-    let inner = Inner {
-        which: Some(which),
-        variables: variables.clone(),
-        name: "function",
-        started: None,
-        error: None,
-    };
+    let inner = Inner { named, variables: variables.clone(), started: None, error: None };
     let starter = Starter(Arc::new(Mutex::new(inner)));
     let container = Container::new(platform, Box::new(starter.clone()), &variables).or_config()?;
     let container = Arc::new(container);
@@ -177,7 +154,6 @@ pub(super) async fn serve(args: &Args, which: Which) -> anyhow::Result<()> {
         if !starts_first {
             start(&container, &starter).await?;
         }
-        let name = starter.0.lock().expect("no holder panics").name;
         let listening = listening_on.map(tracing::field::display);
         tracing::info!(listening, "{name} ready");
     } else {

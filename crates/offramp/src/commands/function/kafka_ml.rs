@@ -15,6 +15,7 @@ use wire::Encoding;
 use wire::kafka_ml::InputFormat;
 
 use super::container;
+use crate::fetch::{agent, fetch_unchecked, persistently};
 use crate::outcome::OrConfig as _;
 
 /// As Kafka-ML's: ten times, five seconds apart.
@@ -197,32 +198,13 @@ fn load(url: &str) -> anyhow::Result<SubModel> {
 }
 
 fn download(url: &str) -> anyhow::Result<tempfile::NamedTempFile> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(TOTAL_TIMEOUT))
-        .build()
-        .into();
     // Kafka-ML's backend gives a model at a URL that says nothing of its kind: Keras' `.h5`.
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let known =
         [".keras", ".onnx", ".hdf5"].into_iter().find(|extension| path.ends_with(extension));
     let file = tempfile::Builder::new().suffix(known.unwrap_or(".h5")).tempfile()?;
-    let mut attempt = 1;
-    loop {
-        let fetched = agent.get(url).call().and_then(|mut response| {
-            response.body_mut().with_config().limit(MAX_MODEL_BYTES).read_to_vec()
-        });
-        match fetched {
-            Ok(bytes) => {
-                std::fs::write(file.path(), bytes)?;
-                return Ok(file);
-            }
-            Err(error) if attempt < ATTEMPTS => {
-                tracing::warn!(attempt, "model `{url}` not there yet: {error}");
-                super::model_file::back_off(BETWEEN_ATTEMPTS);
-                attempt += 1;
-            }
-            Err(error) => return Err(error).with_context(|| format!("model `{url}`")),
-        }
-    }
+    let agent = agent(CONNECT_TIMEOUT, TOTAL_TIMEOUT);
+    let fetch = || fetch_unchecked(&agent, url, MAX_MODEL_BYTES);
+    std::fs::write(file.path(), persistently(ATTEMPTS, |_| BETWEEN_ATTEMPTS, |_| true, fetch)?)?;
+    Ok(file)
 }

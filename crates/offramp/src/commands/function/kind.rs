@@ -35,6 +35,11 @@ pub(crate) struct Started {
     ended: watch::Receiver<Option<String>>,
 }
 
+/// Whether a function of this name takes records from topics, and no calls.
+pub(crate) fn takes_no_calls(name: &str) -> bool {
+    matches!(name, "connector" | "kafka-ml")
+}
+
 impl Kind {
     /// The function of this name, or the one that the variables name, with the settings that they say.
     pub(crate) fn of_variables(name: Option<&str>, variables: &Variables) -> anyhow::Result<Self> {
@@ -70,11 +75,6 @@ impl Kind {
             Self::KafkaMl(_) => "kafka-ml",
             Self::Wait(_) => "wait",
         }
-    }
-
-    /// Whether it takes records and no calls.
-    pub(crate) fn is_connector(&self) -> bool {
-        matches!(self, Self::Connector(_) | Self::KafkaMl(_))
     }
 
     /// Makes the function.

@@ -12,7 +12,6 @@ mod wait;
 
 use clap::Subcommand;
 
-use container::Which;
 use kind::Kind;
 
 /// Run one function as its own process: the entry point of a container.
@@ -45,7 +44,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Some(Named::Funnel(args)) => (args.container.clone(), Kind::Funnel(args)),
         Some(Named::KafkaMl(args)) => (args.container.clone(), Kind::KafkaMl(args)),
         Some(Named::Wait(args)) => (args.container.clone(), Kind::Wait(args)),
-        None => return container::serve(&args.container, Which::Unnamed).await,
+        None => return container::serve(&args.container, None).await,
     };
-    container::serve(&container, Which::Named(Box::new(kind))).await
+    container::serve(&container, Some(kind)).await
 }

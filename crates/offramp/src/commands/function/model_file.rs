@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::fetch::{fetch, has, keep};
+use crate::fetch::{agent, fetch, has, keep, persistently};
 use crate::outcome::OrConfig as _;
 
 /// Sub-models of this project have a few MB, those of large networks some hundreds.
@@ -38,35 +38,16 @@ pub(super) fn local(model: &str) -> anyhow::Result<PathBuf> {
     if std::fs::read(&file).is_ok_and(|bytes| has(&bytes, &sha256)) {
         return Ok(file);
     }
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_connect(Some(CONNECT_TIMEOUT))
-        .timeout_global(Some(TOTAL_TIMEOUT))
-        .build()
-        .into();
-    let mut attempt = 1;
-    let bytes = loop {
-        match fetch(&agent, url, &sha256, MAX_BYTES) {
-            Ok(bytes) => break bytes,
-            Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
-                tracing::warn!(attempt, "sub-model not there yet: {error:#}");
-                back_off(BACKOFF * 2u32.pow(attempt));
-                attempt += 1;
-            }
-            Err(error) => return Err(error),
-        }
-    };
+    let agent = agent(CONNECT_TIMEOUT, TOTAL_TIMEOUT);
+    let pause = |attempt| BACKOFF * 2u32.pow(attempt);
+    let bytes = persistently(ATTEMPTS, pause, passes, || fetch(&agent, url, &sha256, MAX_BYTES))?;
     keep(&file, &bytes).with_context(|| format!("file `{}`", file.display()))?;
     tracing::info!(url, bytes = bytes.len(), "sub-model downloaded");
     Ok(file)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a sub-model is loaded on a thread that may wait")]
-pub(super) fn back_off(time: Duration) {
-    std::thread::sleep(time);
-}
-
 /// Whether a later attempt may end otherwise: a file that is another one stays so, and one that is not there.
-fn is_passing(error: &anyhow::Error) -> bool {
+fn passes(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<ureq::Error>() {
         Some(ureq::Error::StatusCode(status)) => *status == 429 || 500 <= *status,
         Some(_) => true,

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::tally::{Seen, Summary, What};
 use crate::commands::demo::OutputFormat;
 use crate::record_text::{self, one_line, shown};
-use crate::time_text;
 
 /// Prints what was seen.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +83,7 @@ fn columns([time, tier, class, confidence, latency, id, key]: [&str; 7]) -> Stri
 fn text(seen: &Seen) -> String {
     let Seen { record, tier, id, latency_ms, what, .. } = seen;
     let none = || "-".to_owned();
-    let time = record.timestamp_ms.map_or_else(none, time_text::time);
+    let time = record.timestamp_ms.map_or_else(none, wire::time::time);
     let latency = latency_ms.map_or_else(none, |ms| format!("{ms} ms"));
     let (id, key) =
         (id.as_deref().map_or_else(none, one_line), record.key.as_deref().map_or_else(none, shown));

@@ -16,11 +16,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::line::Printer;
 use self::places::Topics;
 use self::tally::{Patience, Tally};
+use crate::clock::now_ms;
 use crate::commands::demo::OutputFormat;
 use crate::commands::pipeline_file;
 use crate::outcome::OrConfig as _;
 use crate::signals::stop_on_signal;
-use crate::time_text::now_ms;
 
 /// Show answers as they come: which tier, what class, how sure and how long after it was sent.
 ///

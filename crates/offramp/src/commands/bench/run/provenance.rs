@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bench::run::About;
 use sha2::{Digest as _, Sha256};
+use wire::time::date_time;
 
 use super::Args;
 use super::load::Images;
-use crate::time_text::{date_time, now_ms};
+use crate::clock::now_ms;
 
 /// Options whose values say where something is on this machine, which is nobody's business.
 const PATHS: [&str; 8] = [

@@ -57,6 +57,19 @@ const KNOWN: [&str; 9] = [
     header::INFERENCE_TS,
 ];
 
+/// Attributes that every event may have, whose places no record's header can take.
+const OWN: [&str; 9] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "datacontenttype",
+    "dataschema",
+    "subject",
+    "time",
+    "data",
+];
+
 /// How events stand in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -263,8 +276,11 @@ impl Event {
             others.insert("partitionkey".to_owned(), key.into());
         }
         for header in &record.headers {
-            if let Some(value) = last(&header.name) {
-                others.insert(attribute_name(&header.name), value.into());
+            let name = attribute_name(&header.name);
+            if let Some(value) = last(&header.name)
+                && !OWN.contains(&name.as_str())
+            {
+                others.insert(name, value.into());
             }
         }
         let value = record.value.as_deref().unwrap_or_default();
@@ -386,6 +402,23 @@ fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_takes_no_attributes_place() {
+        let headers = ["id", "Type", "ce_source", "camera"];
+        let mut headers: Vec<Header> = headers.map(|name| Header::new(name, "mine")).into();
+        headers.push(Header::new(header::ID, "r1"));
+        let record =
+            Record { headers, value: Some(Bytes::from_static(b"[1]")), ..Record::default() };
+        let event = serde_json::to_string(&Event::of(&record, Kind::Answer)).unwrap();
+        assert_eq!(event.matches("\"mine\"").count(), 1, "{event}");
+        assert!(event.contains("\"camera\":\"mine\""), "{event}");
+        let answer = binary(&record, Kind::Answer);
+        assert_eq!(
+            (&answer.headers()["ce-id"], &answer.headers()["ce-camera"]),
+            (&"r1".parse().unwrap(), &"mine".parse().unwrap())
+        );
+    }
 
     #[test]
     fn header_values_are_written_and_read() {

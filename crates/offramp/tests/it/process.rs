@@ -36,6 +36,12 @@ pub(crate) fn run_ok(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// SIGTERM.
+pub(crate) fn ask_to_end(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
 /// A process of the program that serves until it is killed.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -98,8 +104,7 @@ impl Service {
 
     /// SIGTERM; waits for the end, which must be success.
     pub(crate) fn terminate(self) -> Vec<String> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        ask_to_end(&self.child);
         self.ended()
     }
 

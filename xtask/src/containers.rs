@@ -47,16 +47,25 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
 fn in_docker() -> anyhow::Result<()> {
     let program = build(Arch::X86_64, PROFILE)?;
     assemble(Arch::X86_64, &program, None, IMAGE)?;
+    // Some listen on a port of the platform's: a container that an interrupted run left would have it.
+    remove_left()?;
     let tested = tests(&[("OFFRAMP_TEST_IMAGE", IMAGE)], &["platforms::"]);
-    // Clients that were killed leave their containers.
+    remove_left()?;
+    tested
+}
+
+/// Clients that were killed leave their containers.
+fn remove_left() -> anyhow::Result<()> {
     let left = Command::new("docker")
         .args(["ps", "--all", "--quiet", "--filter", "label=offramp-test"])
         .output()
         .context("docker could not be started")?;
-    for id in String::from_utf8_lossy(&left.stdout).split_whitespace() {
-        run::program("docker", &["rm", "--force", id])?;
+    let left = String::from_utf8_lossy(&left.stdout);
+    let ids: Vec<_> = left.split_whitespace().collect();
+    if ids.is_empty() {
+        return Ok(());
     }
-    tested
+    run::program("docker", &[&["rm", "--force"], &ids[..]].concat())
 }
 
 fn on_aarch64() -> anyhow::Result<()> {

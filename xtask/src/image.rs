@@ -32,6 +32,8 @@ CMD [\"function\"]
 ";
 /// Linked into one file that is loaded where it says.
 const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
+/// A package whose files are in the program though only a build depends on it.
+const FONT: &str = "dejavu";
 /// How long a Docker engine may take to start.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -244,9 +246,10 @@ fn packages(target: &str) -> anyhow::Result<Vec<Value>> {
         }
         let dependencies = nodes.get(id).and_then(|node| node["deps"].as_array());
         for dependency in dependencies.into_iter().flatten() {
-            // Neither what builds nor what tests is linked.
+            // Neither what builds nor what tests is linked, but for the font that a build packs.
             let kinds = dependency["dep_kinds"].as_array();
-            if kinds.into_iter().flatten().any(|kind| kind["kind"].is_null()) {
+            let is_linked = kinds.into_iter().flatten().any(|kind| kind["kind"].is_null());
+            if is_linked || dependency["name"] == FONT {
                 next.extend(dependency["pkg"].as_str());
             }
         }
@@ -278,22 +281,32 @@ fn bill(packages: &[Value]) -> Value {
 }
 
 /// The texts of all licences, each once, with the packages that come with it.
+///
+/// Of a package that may be had under either of two, MIT's is taken.
 fn licences(packages: &[Value]) -> anyhow::Result<String> {
-    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut texts: BTreeMap<String, (String, BTreeSet<String>)> = BTreeMap::new();
     let mut without = BTreeSet::new();
     for package in packages.iter().filter(|package| !package["source"].is_null()) {
         let text = |name: &str| package[name].as_str().unwrap_or_default().to_owned();
         let name = format!("{} {} ({})", text("name"), text("version"), text("license"));
         let folder = PathBuf::from(text("manifest_path"));
-        let folder = folder.parent().context("a manifest is in a folder")?;
+        let mut files = Vec::new();
+        licence_files(folder.parent().context("a manifest is in a folder")?, &mut files)?;
+        let is_mits = |file: &PathBuf| file_name(file).contains("MIT");
+        let licence = text("license").replace('/', " OR ");
+        if licence.contains("MIT OR") || licence.contains("OR MIT") {
+            let is_apaches = |file: &PathBuf| file_name(file).contains("APACHE");
+            if files.iter().any(is_mits) {
+                files.retain(|file| !is_apaches(file));
+            }
+        }
         let mut has_text = false;
-        for file in std::fs::read_dir(folder)? {
-            let file = file?;
-            let is_licence = ["LICEN", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|prefix| {
-                file.file_name().to_string_lossy().to_uppercase().starts_with(prefix)
-            });
-            if is_licence && let Ok(text) = std::fs::read_to_string(file.path()) {
-                texts.entry(text.trim().to_owned()).or_default().insert(name.clone());
+        for file in files {
+            if let Ok(text) = std::fs::read_to_string(file) {
+                // The same words are broken into lines in several ways.
+                let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let first = || (text.trim().to_owned(), BTreeSet::new());
+                texts.entry(words).or_insert_with(first).1.insert(name.clone());
                 has_text = true;
             }
         }
@@ -302,7 +315,7 @@ fn licences(packages: &[Value]) -> anyhow::Result<String> {
         }
     }
     let mut all = String::from("What is linked into offramp, and its licences.\n");
-    for (text, names) in &texts {
+    for (text, names) in texts.values() {
         let names = names.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
         write!(all, "\n{}\n{names}\n\n{text}\n", "=".repeat(72))?;
     }
@@ -311,4 +324,26 @@ fn licences(packages: &[Value]) -> anyhow::Result<String> {
         write!(all, "\n{}\nWithout a text of their own:\n{names}\n", "=".repeat(72))?;
     }
     Ok(all)
+}
+
+/// Files with licences in a package, and in the folders of what it carries.
+fn licence_files(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = file_name(&path);
+        if path.is_dir() {
+            licence_files(&path, files)?;
+        } else if ["LICEN", "COPYING", "NOTICE", "UNLICENSE"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The name of a file, in capitals.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().to_uppercase()
 }

@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
             run::cargo(&["build", "--release", "--package", "offramp"])?;
             program::offramp()?
         }
-        ["--program", path] => (*path).to_owned(),
+        // The node names it in a file of its own folder.
+        ["--program", path] => std::path::absolute(path)?.display().to_string(),
         _ => bail!("node has --program PATH, not `{}`", arguments.join(" ")),
     };
     let dir = program::temporary("node")?;

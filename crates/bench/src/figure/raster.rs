@@ -97,6 +97,12 @@ impl Canvas for Raster {
             .post_translate(x as f32, y as f32)
             .post_scale(SCALE, SCALE);
         self.fill(&path, Colour::Black, 1.0, transform);
+        if style.bold {
+            let width = font::weight(style.size, true) as f32;
+            let stroke = SkiaStroke { width, line_join: LineJoin::Round, ..SkiaStroke::default() };
+            let ink = paint(Colour::Black, 1.0);
+            self.pixels.stroke_path(&path, &ink, &stroke, transform, self.mask.as_ref());
+        }
     }
 
     fn clip(&mut self, min: (f64, f64), max: (f64, f64)) {

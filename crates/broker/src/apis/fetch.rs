@@ -20,7 +20,8 @@ use crate::log::read::Oversize;
 use crate::node::Node;
 use protocol::ErrorCode;
 use protocol::fetch::{
-    FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+    FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopic,
+    FetchTopicResponse,
 };
 
 pub(crate) async fn fetch(node: &Node, mut request: FetchRequest, turn: &Turn) -> FetchResponse {
@@ -57,24 +58,43 @@ pub(crate) async fn fetch(node: &Node, mut request: FetchRequest, turn: &Turn) -
     if wanted.iter().flatten().any(Wanted::has_records) {
         share = Some(node.memory.share(max_bytes.max(node.bounds.batch_bytes)).await);
     }
-    let mut budget = Budget { left: max_bytes, used: 0 };
     let isolation = match request.isolation_level {
         0 => Isolation::ReadUncommitted,
         _ => Isolation::ReadCommitted,
     };
-    let topics = request.topics.into_iter().zip(wanted);
+    let is_old = wanted.iter().flatten().any(Wanted::is_sealed);
+    let read = move || read(request.topics, &wanted, isolation, max_bytes);
+    // A memory card takes its time; others share this thread.
+    let (responses, used) = if is_old {
+        let reading = tokio::task::spawn_blocking(read);
+        reading.await.expect("reading does not panic and is not cancelled")
+    } else {
+        read()
+    };
+    if let Some(mut share) = share {
+        share.shrink_to(used);
+        turn.hold(share);
+    }
+    node.counters.bytes_out.add(used as u64);
+    FetchResponse { responses, ..FetchResponse::default() }
+}
+
+/// Reads what is wanted of each topic; how many bytes of records that is.
+fn read(
+    topics: Vec<FetchTopic>,
+    wanted: &[Vec<Wanted>],
+    isolation: Isolation,
+    max_bytes: usize,
+) -> (Vec<FetchTopicResponse>, usize) {
+    let mut budget = Budget { left: max_bytes, used: 0 };
+    let topics = topics.into_iter().zip(wanted);
     let responses = topics
         .map(|(topic, wanted)| FetchTopicResponse {
             topic: topic.topic,
             partitions: wanted.iter().map(|wanted| wanted.read(isolation, &mut budget)).collect(),
         })
         .collect();
-    if let Some(mut share) = share {
-        share.shrink_to(budget.used);
-        turn.hold(share);
-    }
-    node.counters.bytes_out.add(budget.used as u64);
-    FetchResponse { responses, ..FetchResponse::default() }
+    (responses, budget.used)
 }
 
 /// A partition that a consumer wants records of.
@@ -114,6 +134,10 @@ impl Wanted {
         let watermarks =
             self.partition.as_ref().ok().and_then(|partition| partition.watermarks().ok());
         watermarks.is_some_and(|watermarks| self.offset < watermarks.high)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.partition.as_ref().is_ok_and(|partition| partition.is_sealed(self.offset))
     }
 
     fn watch(&self) -> Option<watch::Receiver<i64>> {

@@ -324,6 +324,14 @@ impl Partition {
         }
     }
 
+    /// Whether `offset` is in a sealed segment: written long ago, and maybe to be waited for until the disk has it.
+    pub(crate) fn is_sealed(&self, offset: i64) -> bool {
+        match &self.lock().health {
+            Health::Sound(log) => log.is_sealed(offset),
+            _ => false,
+        }
+    }
+
     /// Reads whole batches below the high watermark, from the one that holds `offset` on, or the next where
     /// compaction has left none.
     pub(crate) fn read(

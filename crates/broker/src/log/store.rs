@@ -299,6 +299,11 @@ impl Log {
         holds(extent).then(|| ReadPlan { source, extent: *extent, end_offset })
     }
 
+    /// Whether the batch that holds `offset` is in a sealed segment.
+    pub(crate) fn is_sealed(&self, offset: i64) -> bool {
+        self.sealed.back().is_some_and(|segment| offset < segment.extent.next_offset)
+    }
+
     /// The newest timestamp of any record; None in an empty log.
     pub(crate) fn max_timestamp(&self) -> Option<i64> {
         let sealed = self.sealed.iter().map(|segment| segment.extent.max_timestamp);

@@ -1,8 +1,10 @@
 //! The subcommands and the options that all of them share.
 
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
@@ -82,7 +84,7 @@ impl Command {
             Self::Reload(args) => reload::run(&args),
             Self::Down(args) => down::run(&args),
             Self::Function(args) => on_runtime(function::run(args)),
-            Self::Broker(args) => on_runtime(broker::run(args)),
+            Self::Broker(args) => on_few_threads(broker::run(args)),
             Self::Topic(args) => on_runtime(topic::run(args)),
             Self::Lag(args) => on_runtime(lag::run(args)),
             Self::Buffer(args) => on_runtime(buffer::run(args)),
@@ -97,7 +99,21 @@ impl Command {
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    on(&mut Builder::new_multi_thread(), command)
+}
+
+/// A broker's requests are soon answered, and each further thread that sleeps in between has to be woken: on two cores
+/// two threads carried no more records than one, for half as much processor time again at 1,000 records a second.
+fn on_few_threads(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    on(Builder::new_multi_thread().worker_threads(cores.div_ceil(4)), command)
+}
+
+fn on(
+    runtime: &mut Builder,
+    command: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let runtime = runtime.enable_all().build()?;
     let result = runtime.block_on(command);
     // A look for a host's address, or at standard input, that still waits must not hold the process back.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -12,6 +12,7 @@ mod node;
 mod outcome;
 mod record_text;
 mod signals;
+mod thread;
 mod tiers;
 
 use std::process::ExitCode;

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use broker::{Broker, BrokerConfig};
+use function::Stop;
 use function::counters::Counters;
 use function::http::Local;
 use function::inference::Replaceable;
 use function::tier::{Brokers, Composed, compose, topics};
 use function::uplink::Uplink;
-use function::{Connector, Stop};
 use kafka::KafkaError;
 use model::SubModel;
 use pipeline::{EmbeddedBroker, Pipeline, Servers, Tier};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::thread::Thread;
 
 /// Partitions of a topic that a tier creates. Parallelism does not come from partitions here: a connector has
 /// many records of one partition in flight.
@@ -35,6 +37,8 @@ pub(crate) struct Tiers {
     /// As they run.
     pipeline: Pipeline,
     selected: Vec<usize>,
+    /// Of tiers that share none with the broker.
+    threads: Vec<Thread>,
 }
 
 /// What a running tier tells of itself.
@@ -52,9 +56,13 @@ pub(crate) struct Running {
     pub(crate) input: (String, String),
 }
 
-/// Starts the embedded broker of a pipeline.
-pub(crate) async fn start_broker(broker: &EmbeddedBroker) -> anyhow::Result<Broker> {
-    let broker = Broker::start(BrokerConfig::new(&broker.dir, broker.listen)).await?;
+/// Starts the embedded broker of a pipeline, on a thread that it may share with a tier.
+pub(crate) async fn start_broker(
+    broker: &EmbeddedBroker,
+    thread: &Thread,
+) -> anyhow::Result<Broker> {
+    let start = Broker::start(BrokerConfig::new(&broker.dir, broker.listen));
+    let broker = thread.runtime().spawn(start).await.context("the broker panicked")??;
     tracing::info!(listening = %broker.local_addr(), "embedded broker");
     Ok(broker)
 }
@@ -72,7 +80,8 @@ pub(crate) fn no_functions(name: &str) -> Arc<dyn Local> {
 }
 
 impl Tiers {
-    /// Creates the topics of the selected tiers and starts their connectors.
+    /// Creates the topics of the selected tiers and starts their connectors: the first on a thread that it may share
+    /// with the embedded broker, which has little to do where one tier uses it, and each other on its own.
     pub(crate) async fn start(
         pipeline: &Pipeline,
         selected: &[usize],
@@ -80,6 +89,7 @@ impl Tiers {
         embedded: String,
         local: &dyn Fn(&str) -> Arc<dyn Local>,
         stop: &Stop,
+        thread: &Thread,
     ) -> anyhow::Result<Self> {
         let brokers = Brokers::new(embedded);
         create_topics(pipeline, selected, &brokers).await?;
@@ -90,8 +100,17 @@ impl Tiers {
             brokers,
             pipeline: pipeline.clone(),
             selected: selected.to_vec(),
+            threads: Vec::new(),
         };
+        let mut runtime = thread.runtime().clone();
         for &at in selected {
+            if !this.running.is_empty() {
+                let own = Thread::start().context("a thread for a tier")?;
+                runtime = own.runtime().clone();
+                this.threads.push(own);
+            }
+            // A tier's clients are tasks of the thread that they are made on.
+            let _entered = runtime.enter();
             let tier = &pipeline.tiers[at];
             let Composed { connector, inference, uplink } =
                 compose(pipeline, tier, sub_models[at].clone(), &mut this.brokers, local)?;
@@ -118,11 +137,12 @@ impl Tiers {
             if let Some(uplink) = uplink {
                 this.spawn(&tier.name, uplink.keep(stop.clone()));
             }
-            this.spawn_apart(&tier.name, connector, stop.clone())?;
+            this.spawn(&tier.name, connector.run(stop.clone()));
         }
         Ok(this)
     }
 
+    /// Has a task of a tier run on the thread that this is called on.
     fn spawn(
         &mut self,
         tier: &str,
@@ -130,15 +150,6 @@ impl Tiers {
     ) {
         let context = format!("tier `{tier}`");
         self.tasks.spawn(async move { task.await.context(context) });
-    }
-
-    /// Runs a connector on a thread of its own. What it waits for comes from threads of others, a few times for
-    /// each record, and a runtime of several threads wakes two of them each time.
-    fn spawn_apart(&mut self, tier: &str, connector: Connector, stop: Stop) -> anyhow::Result<()> {
-        let context = format!("tier `{tier}`");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        self.tasks.spawn_blocking(move || runtime.block_on(connector.run(stop)).context(context));
-        Ok(())
     }
 
     /// Waits until every tier takes records, at most for [`JOIN_TIMEOUT`]: where another process has all the

@@ -20,6 +20,7 @@ use crate::commands::pipeline_file;
 use crate::metrics::Metrics;
 use crate::node::{self, Control, Node, Overseer, Reload};
 use crate::signals::stopping;
+use crate::thread::Thread;
 use crate::tiers::{self, Running, Tiers};
 
 /// Run tiers on this machine: connector, inference and funnel of each in one process, the embedded broker where a tier
@@ -67,9 +68,10 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let sub_models = pipeline_file::load_sub_models(&pipeline)?;
     let selected = pipeline_file::select(&pipeline, &args.tiers)?;
     let (stopper, stop) = stopping()?;
+    let thread = Thread::start().context("a thread for the broker and a tier")?;
     let broker = match &pipeline.broker {
         Some(broker) if tiers::use_embedded(&pipeline, &selected) => {
-            Some(tiers::start_broker(broker).await?)
+            Some(tiers::start_broker(broker, &thread).await?)
         }
         _ => None,
     };
@@ -88,8 +90,9 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
         say.say("function", &format!("{} ({})", function.spec.name, function.spec.image))?;
     }
     let local = local(functions.as_ref());
+    let embedded = embedded.clone();
     let tiers =
-        Tiers::start(&pipeline, &selected, &sub_models, embedded.clone(), &local, &stop).await?;
+        Tiers::start(&pipeline, &selected, &sub_models, embedded, &local, &stop, &thread).await?;
     tiers.ready().await;
     for &at in &selected {
         let tier = &pipeline.tiers[at];

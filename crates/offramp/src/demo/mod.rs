@@ -9,12 +9,11 @@ mod summary;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::pipeline::{Pipeline, Topic};
+use ::pipeline::{EmbeddedBroker, Pipeline, Topic};
 use anyhow::Context as _;
 use bench::collector::Patience;
 use bench::payload::to_json;
 use bench::{Collector, End, Headers, Join, Load, Outlet, Place, Schedule, devices};
-use broker::{Broker, BrokerConfig};
 use function::tier::Brokers;
 use model::SubModel;
 use model::dataset::Dataset;
@@ -22,6 +21,7 @@ use model::dataset::Dataset;
 use crate::commands::demo::{Args, OutputFormat};
 use crate::commands::pipeline_file;
 use crate::outcome::OrConfig as _;
+use crate::thread::Thread;
 use crate::tiers::{Tiers, no_functions, start_broker};
 
 /// Nothing new for this long after the last record was to be sent, and the rest counts as lost. Longer than a
@@ -37,9 +37,13 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     check_images(&images.dataset, &sub_models).or_config()?;
     // Outlives the broker: its folder goes when the demo ends.
     let log = tempfile::tempdir().context("a temporary folder for the broker's log")?;
+    let thread = Thread::start().context("a thread for the broker and a tier")?;
     let broker = match &pipeline.broker {
-        Some(broker) if args.pipeline.is_some() => Some(start_broker(broker).await?),
-        Some(broker) => Some(Broker::start(BrokerConfig::new(log.path(), broker.listen)).await?),
+        Some(broker) if args.pipeline.is_some() => Some(start_broker(broker, &thread).await?),
+        Some(broker) => {
+            let broker = EmbeddedBroker { dir: log.path().to_owned(), listen: broker.listen };
+            Some(start_broker(&broker, &thread).await?)
+        }
         None => None,
     };
     let embedded = broker.as_ref().map(|broker| broker.advertised().to_owned()).unwrap_or_default();
@@ -47,7 +51,7 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
     let (stopper, stop) = function::stop::channel();
     let all: Vec<usize> = (0..pipeline.tiers.len()).collect();
     let mut running =
-        Tiers::start(&pipeline, &all, &sub_models, embedded, &no_functions, &stop).await?;
+        Tiers::start(&pipeline, &all, &sub_models, embedded, &no_functions, &stop, &thread).await?;
     let collector = Collector::start(outlets(&pipeline, &brokers)).await?;
     running.ready().await;
     let quiet = args.output == OutputFormat::Json;

@@ -31,6 +31,7 @@ use wire::{Encoding, Record};
 use crate::commands::demo::{OutputFormat, print_json};
 use crate::demo::pipeline::{demo, sub_models};
 use crate::outcome::OrConfig as _;
+use crate::thread::Thread;
 use crate::tiers::{Tiers, no_functions};
 
 /// Measure what the demo's edge tier sends up for each sample, in bytes, with features written in each way.
@@ -176,13 +177,15 @@ async fn with_tier(
     let log = tempfile::tempdir().context("a temporary folder for the broker's log")?;
     let broker = start_broker(&log).await?;
     let servers = broker.advertised().to_owned();
+    let thread = Thread::start().context("a thread for the tier")?;
     let (mut pipeline, sub_models) = (demo(), sub_models()?);
     pipeline.tiers[0].encoding = Encoding::U8;
     pipeline.tiers[0].features = features;
     let (edge, up) = (&pipeline.tiers[0], pipeline.tiers[1].input.name.clone());
     let (stopper, stop) = function::stop::channel();
     let mut running =
-        Tiers::start(&pipeline, &[0], &sub_models, servers.clone(), &no_functions, &stop).await?;
+        Tiers::start(&pipeline, &[0], &sub_models, servers.clone(), &no_functions, &stop, &thread)
+            .await?;
     let outlet = |topic: &str, end| Outlet {
         place: Place { servers: servers.clone(), topic: topic.to_owned() },
         end,

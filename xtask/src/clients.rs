@@ -75,7 +75,7 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
         bail!("`{unknown}` is no client; there are {}", known.join(", "));
     }
     let tools = Tools::fetch()?;
-    run::cargo(&["test", "--release", "--package", "broker", "--test", "it", "--no-run"])?;
+    run::cargo(&[&run::TESTS[..], &["--no-run"]].concat())?;
     let logs = run::root().join("target").join("peers").join("matrix");
     std::fs::create_dir_all(&logs)?;
     let broker = Broker::start(against, &logs)?;
@@ -181,7 +181,7 @@ impl Tools {
 
 fn rdkafka(address: &str) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--release", "--package", "broker", "--test", "it", "--quiet", "--"]);
+    command.args(run::TESTS).args(["--quiet", "--"]);
     command.args(["--ignored", "matrix::", "--nocapture"]).env("OFFRAMP_BOOTSTRAP", address);
     command
 }

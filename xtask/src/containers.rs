@@ -89,8 +89,6 @@ fn on_aarch64() -> anyhow::Result<()> {
 }
 
 fn tests(environment: &[(&str, &str)], names: &[&str]) -> anyhow::Result<()> {
-    let test = ["test", "--release", "--workspace", "--test", "it", "--"];
     // An emulated program, or a container's start, takes its time.
-    let threads = ["--test-threads", "2"];
-    run::cargo_with(environment, &[&test[..], &threads, names].concat())
+    run::tests(environment, &[&["--test-threads", "2"], names].concat())
 }

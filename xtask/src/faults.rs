@@ -8,8 +8,6 @@ const KILLS: &str = "200";
 pub(crate) fn test() -> anyhow::Result<()> {
     run::installed("strace", "-V", "strace")?;
     // One after the other: each fills the machine.
-    let tests =
-        ["--", "--include-ignored", "--nocapture", "--test-threads", "1", "broker_faults::"];
-    let test = ["test", "--release", "--package", "offramp", "--test", "it"];
-    run::cargo_with(&[("OFFRAMP_KILLS", KILLS)], &[&test[..], &tests].concat())
+    let tests = ["--include-ignored", "--nocapture", "--test-threads", "1", "broker_faults::"];
+    run::tests(&[("OFFRAMP_KILLS", KILLS)], &tests)
 }

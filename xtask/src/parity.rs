@@ -15,12 +15,5 @@ pub(crate) fn test() -> anyhow::Result<()> {
 }
 
 fn tests(environment: &[(&str, &str)]) -> anyhow::Result<()> {
-    for (package, filter) in
-        [("broker", "parity::"), ("offramp", "dead_letters::"), ("offramp", "kafka_ml::")]
-    {
-        let arguments =
-            ["test", "--release", "--package", package, "--test", "it", "--", filter, THREADS];
-        run::cargo_with(environment, &arguments)?;
-    }
-    Ok(())
+    run::tests(environment, &["parity::", "dead_letters::", "kafka_ml::", THREADS])
 }

@@ -31,20 +31,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
         ("OFFRAMP_KCAT", "kcat"),
         ("OFFRAMP_PYTHON", python.to_str().context("the path of the checkout is not UTF-8")?),
     ];
-    run::cargo_with(
-        &environment,
-        &[
-            "test",
-            "--release",
-            "--package",
-            "offramp",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "peers::",
-        ],
-    )?;
+    run::tests(&environment, &["--ignored", "peers::"])?;
     networks()
 }
 
@@ -56,10 +43,9 @@ pub(crate) fn networks() -> anyhow::Result<()> {
     let (keras, onnx) = (path(&keras)?, path(&onnx)?);
     run::program(path(&python)?, &["crates/model/tests/keras_oracle.py", keras])?;
     run::program(path(&python)?, &["crates/model/tests/onnx_oracle.py", onnx])?;
-    let tests = ["test", "--release", "--workspace", "--test", "it", "--", "--ignored"];
-    run::cargo_with(
+    run::tests(
         &[("OFFRAMP_KERAS_CASES", keras), ("OFFRAMP_ONNX_CASES", onnx)],
-        &[&tests[..], &["keras::", "onnx::"]].concat(),
+        &["--ignored", "keras::", "onnx::"],
     )?;
     engines(&python, onnx)
 }

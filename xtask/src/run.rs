@@ -5,6 +5,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+/// The integration tests, and with them the program, with the features that all packages together want: those of one
+/// package would have the engine built once more.
+pub(crate) const TESTS: [&str; 5] = ["test", "--release", "--workspace", "--test", "it"];
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
@@ -18,6 +22,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
 /// Runs cargo with further environment variables.
 pub(crate) fn cargo_with(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
     program_with(environment, env!("CARGO"), arguments, Stdio::inherit())
+}
+
+/// Runs the integration tests that these arguments of theirs name.
+pub(crate) fn tests(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<()> {
+    cargo_with(environment, &[&TESTS[..], &["--"], arguments].concat())
 }
 
 /// Runs a program; its output goes to standard error, because standard output is the task's own.

@@ -99,17 +99,17 @@ impl Command {
 }
 
 fn on_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    on(&mut Builder::new_multi_thread(), command)
+    run_on(&mut Builder::new_multi_thread(), command)
 }
 
 /// A broker's requests are soon answered, and each further thread that sleeps in between has to be woken: on two cores
 /// two threads carried no more records than one, for half as much processor time again at 1,000 records a second.
 fn on_few_threads(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    on(Builder::new_multi_thread().worker_threads(cores.div_ceil(4)), command)
+    run_on(Builder::new_multi_thread().worker_threads(cores.div_ceil(4)), command)
 }
 
-fn on(
+fn run_on(
     runtime: &mut Builder,
     command: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {

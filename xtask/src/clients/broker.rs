@@ -67,7 +67,6 @@ pub(crate) struct Ours {
 
 impl Ours {
     fn start(log: &Path) -> anyhow::Result<Self> {
-        run::cargo(&["build", "--release", "--package", "offramp", "--bin", "offramp"])?;
         let dir = std::env::temp_dir().join(format!("offramp-matrix-{}", std::process::id()));
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])

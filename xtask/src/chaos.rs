@@ -44,8 +44,7 @@ struct Options {
 
 pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
     let options = options(arguments)?;
-    // The program, as the tests in CI have built it.
-    run::cargo(&[&run::TESTS[..], &["--no-run"]].concat())?;
+    run::build_tests()?;
     let mut failed = Vec::new();
     for &brokers in &options.brokers {
         for stage in &options.stages {

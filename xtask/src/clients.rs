@@ -75,7 +75,7 @@ pub(crate) fn test(arguments: &[&str]) -> anyhow::Result<()> {
         bail!("`{unknown}` is no client; there are {}", known.join(", "));
     }
     let tools = Tools::fetch()?;
-    run::cargo(&[&run::TESTS[..], &["--no-run"]].concat())?;
+    run::build_tests()?;
     let logs = run::root().join("target").join("peers").join("matrix");
     std::fs::create_dir_all(&logs)?;
     let broker = Broker::start(against, &logs)?;

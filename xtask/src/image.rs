@@ -292,13 +292,10 @@ fn licences(packages: &[Value]) -> anyhow::Result<String> {
         let folder = PathBuf::from(text("manifest_path"));
         let mut files = Vec::new();
         licence_files(folder.parent().context("a manifest is in a folder")?, &mut files)?;
-        let is_mits = |file: &PathBuf| file_name(file).contains("MIT");
         let licence = text("license").replace('/', " OR ");
-        if licence.contains("MIT OR") || licence.contains("OR MIT") {
-            let is_apaches = |file: &PathBuf| file_name(file).contains("APACHE");
-            if files.iter().any(is_mits) {
-                files.retain(|file| !is_apaches(file));
-            }
+        let leaves_a_choice = licence.contains("MIT OR") || licence.contains("OR MIT");
+        if leaves_a_choice && files.iter().any(|file| file_name(file).contains("MIT")) {
+            files.retain(|file| !file_name(file).contains("APACHE"));
         }
         let mut has_text = false;
         for file in files {

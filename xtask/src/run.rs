@@ -29,6 +29,11 @@ pub(crate) fn tests(environment: &[(&str, &str)], arguments: &[&str]) -> anyhow:
     cargo_with(environment, &[&TESTS[..], &["--"], arguments].concat())
 }
 
+/// Builds the integration tests and the program.
+pub(crate) fn build_tests() -> anyhow::Result<()> {
+    cargo(&[&TESTS[..], &["--no-run"]].concat())
+}
+
 /// Runs a program; its output goes to standard error, because standard output is the task's own.
 pub(crate) fn program(name: &str, arguments: &[&str]) -> anyhow::Result<()> {
     program_with(&[], name, arguments, std::io::stderr().into())

@@ -2,7 +2,7 @@
 //!
 //! A record goes to and fro between broker, consumer, inference and producer some nine times. At rates at which a thread
 //! sleeps in between, being woken is most of what a record costs: an edge node whose parts all ran on one runtime of two
-//! threads took 400 µs of processor time for each of 1,000 records a second, and 270 with broker and tier on one thread.
+//! threads took 400 µs of processor time for each of 1,000 records a second, and 255 with broker and tier on one thread.
 
 use std::convert::Infallible;
 use std::time::Duration;

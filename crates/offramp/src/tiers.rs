@@ -1,6 +1,7 @@
 //! The tiers of a pipeline, running in this process.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub(crate) struct Tiers {
     pipeline: Pipeline,
     selected: Vec<usize>,
     /// Of tiers that share none with the broker.
-    threads: Vec<Thread>,
+    _threads: Vec<Thread>,
 }
 
 /// What a running tier tells of itself.
@@ -80,8 +81,8 @@ pub(crate) fn no_functions(name: &str) -> Arc<dyn Local> {
 }
 
 impl Tiers {
-    /// Creates the topics of the selected tiers and starts their connectors: the first on a thread that it may share
-    /// with the embedded broker, which has little to do where one tier uses it, and each other on its own.
+    /// Creates the topics of the selected tiers and starts their connectors: the first on `thread`, which may be the
+    /// embedded broker's, and each other on one of its own.
     pub(crate) async fn start(
         pipeline: &Pipeline,
         selected: &[usize],
@@ -93,6 +94,10 @@ impl Tiers {
     ) -> anyhow::Result<Self> {
         let brokers = Brokers::new(embedded);
         create_topics(pipeline, selected, &brokers).await?;
+        let threads = selected.iter().skip(1).map(|_| Thread::start());
+        let threads: Vec<_> = threads.collect::<Result<_, _>>().context("a thread for a tier")?;
+        let runtimes = iter::once(thread).chain(&threads).map(Thread::runtime);
+        let runtimes: Vec<_> = runtimes.cloned().collect();
         let mut this = Self {
             tasks: JoinSet::new(),
             running: Vec::new(),
@@ -100,15 +105,9 @@ impl Tiers {
             brokers,
             pipeline: pipeline.clone(),
             selected: selected.to_vec(),
-            threads: Vec::new(),
+            _threads: threads,
         };
-        let mut runtime = thread.runtime().clone();
-        for &at in selected {
-            if !this.running.is_empty() {
-                let own = Thread::start().context("a thread for a tier")?;
-                runtime = own.runtime().clone();
-                this.threads.push(own);
-            }
+        for (&at, runtime) in selected.iter().zip(&runtimes) {
             // A tier's clients are tasks of the thread that they are made on.
             let _entered = runtime.enter();
             let tier = &pipeline.tiers[at];

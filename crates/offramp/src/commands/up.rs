@@ -90,9 +90,9 @@ pub(crate) async fn run(args: Args, started: Instant) -> anyhow::Result<()> {
         say.say("function", &format!("{} ({})", function.spec.name, function.spec.image))?;
     }
     let local = local(functions.as_ref());
-    let embedded = embedded.clone();
+    let advertised = embedded.clone();
     let tiers =
-        Tiers::start(&pipeline, &selected, &sub_models, embedded, &local, &stop, &thread).await?;
+        Tiers::start(&pipeline, &selected, &sub_models, advertised, &local, &stop, &thread).await?;
     tiers.ready().await;
     for &at in &selected {
         let tier = &pipeline.tiers[at];

@@ -230,21 +230,24 @@ async fn a_tier_that_is_to_answer_here_does_and_says_so() {
     fixture.arrived(20).await;
     fixture.fog.cut();
     fixture.send(20..60).await;
+    // Those before may be answered here as well: the fog has them, but its word of it may be what the cut took.
+    let cut_off: Vec<usize> = (20..60).collect();
     let mut answered = Vec::new();
     read(fixture.edge.advertised(), "p.edge-output", |record| {
         assert_eq!(record.header(header::DEGRADED).unwrap().as_ref(), b"uplink-loss");
         answered.push(number(record));
-        answered.len() == 40
+        cut_off.iter().all(|number| answered.contains(number))
     })
     .await;
     assert_in_order(&answered);
-    running.until(|status| status.answered_here == 40).await;
     fixture.fog.mend();
     running.until(|status| status.is_up).await;
     fixture.send(60..80).await;
     let arrived = fixture.arrived(40).await;
     assert!((60..80).all(|number| arrived.contains(&number)), "{arrived:?}");
-    assert_eq!(running.stop().await.held, 0);
+    let status = running.stop().await;
+    let answers = admin::extents(fixture.edge.advertised(), "p.edge-output").await.unwrap();
+    assert_eq!((status.held, status.answered_here), (0, answers[0].end as u64));
 }
 
 /// Records of which a buffer of one MiB takes only some.

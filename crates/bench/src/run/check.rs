@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::published::{Answer, Published};
-use super::{Remark, Run, Weight};
+use super::{BUSY_CORES, Remark, Run, Weight};
 use crate::schedule::PAPER_RECORDS;
 
 /// The devices' p99 is at most this far behind the schedule, or it is said.
 pub const SEND_ERROR_MS: f64 = 1.0;
+/// More than this share of a machine's time before a run, and it was busy with something else.
+const BUSY: f64 = 0.1;
 /// A pause this long, and so many times longer than that between most answers, is none of a system at work.
 const PAUSE_S: f64 = 20.0;
 const PAUSE_TIMES: f64 = 20.0;
@@ -50,9 +52,9 @@ pub fn ours(run: &Run) -> Vec<Remark> {
         );
         remarks.push(remark(Weight::Doubtful, text));
     }
-    if let Some((load, cores)) = busy(run) {
+    if let Some((busy, cores)) = busy(run) {
         let text = format!(
-            "the machine was busy when it began: a load of {load:.1} on {cores} cores before anything was sent"
+            "the machine was busy with something else: {busy:.1} of its {cores} cores before anything was started"
         );
         remarks.push(remark(Weight::Doubtful, text));
     }
@@ -65,11 +67,11 @@ pub fn ours(run: &Run) -> Vec<Remark> {
     remarks
 }
 
-/// The load before the start, and the cores, where there was more to do than half of them could.
+/// How many cores were busy before the start, and all, where that is enough to be seen in what was measured.
 fn busy(run: &Run) -> Option<(f64, f64)> {
     let number = |key: &str| run.about.machine.get(key)?.parse::<f64>().ok();
-    let (load, cores) = (number("load_before")?, number("cores")?);
-    (cores * 0.5 < load).then_some((load, cores))
+    let (busy, cores) = (number(BUSY_CORES)?, number("cores")?);
+    (cores * BUSY < busy).then_some((busy, cores))
 }
 
 /// What is to be said of each of some published files, which are looked at together.

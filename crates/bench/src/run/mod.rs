@@ -28,6 +28,9 @@ pub struct Run {
     pub remarks: Vec<Remark>,
 }
 
+/// The key in [`About::machine`] of how many cores were busy before anything was started.
+pub const BUSY_CORES: &str = "busy_cores_before";
+
 /// Where a run comes from.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -2,7 +2,7 @@
 
 use bench::report::{charts, digest, files, terminal};
 use bench::run::{
-    About, Instances, Outcome, Remark, Run, Struck, Trial, Usage, Weight, check, file,
+    About, BUSY_CORES, Instances, Outcome, Remark, Run, Struck, Trial, Usage, Weight, check, file,
 };
 use bench::stats::Summary;
 
@@ -126,6 +126,17 @@ fn the_terminal_shows_boxes_and_what_is_wrong() {
     assert!(text.contains("doubtful: one: the devices did not keep their schedule"), "{text}");
     assert!(text.contains("780 records in 2 trials: 778 answered, 2 lost, 4 duplicated"), "{text}");
     assert!(text.contains("warm-up"), "{text}");
+}
+
+#[test]
+fn a_machine_that_did_something_else_is_said() {
+    let remarked = |busy: &str| {
+        let mut run = run("one", 5.0, 1);
+        let about = [("cores", "2"), (BUSY_CORES, busy)];
+        run.about.machine = about.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        check::ours(&run).into_iter().any(|remark| remark.text.contains("busy with something else"))
+    };
+    assert!(remarked("0.60") && !remarked("0.05"));
 }
 
 #[test]

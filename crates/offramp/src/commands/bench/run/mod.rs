@@ -117,7 +117,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn measure(args: &Args) -> anyhow::Result<()> {
     let images = load::Images::read(&args.load).or_config()?;
-    let mut about = provenance::about(args, &images);
+    let mut about = provenance::about(args, &images).await;
     let system = system::start(&args.system, args.load.encoding()).await?;
     let blows = match &args.trials.faults {
         Some(path) => faults::read(path, &system.names(&args.watch.pids)).or_config()?,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -50,6 +50,8 @@ pub struct Container {
     phase: watch::Sender<Phase>,
     /// Held while a platform tells which function this is.
     pub(super) telling: Mutex<bool>,
+    /// Of the logs of `OpenWhisk`'s activations.
+    pub(super) ends: Arc<openwhisk::Ends>,
     counters: Counters,
 }
 
@@ -80,6 +82,7 @@ impl Container {
             function: OnceLock::new(),
             phase: watch::Sender::new(Phase::Blank),
             telling: Mutex::new(false),
+            ends: Arc::default(),
             counters: Counters::default(),
         })
     }

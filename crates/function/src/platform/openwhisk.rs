@@ -5,10 +5,15 @@
 //! 200 with `error`: any other status costs the container, but 503, which has the activation go elsewhere, while it
 //! drains. After each activation both streams get a line that ends its logs.
 //!
+//! Where there is one route only, as on Knative, `POST /` does both, as `OpenWhisk`'s single entrypoint does: `init`
+//! initialises, `activation` and `value` run. A container whose variables say which function it is needs no `init` there.
+//!
 //! Bodies have a length, and at most 1 MiB either way: more would be cut off by the platform, silently.
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -27,7 +32,7 @@ use crate::http::MAX_BODY_BYTES;
 use crate::http::function::{Answer, json as answer_json};
 
 /// Ends the logs of an activation.
-const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
+const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
 /// The parameter that only web actions have, and the one that the Kafka feed has.
 const WEB: &str = "__ow_method";
 const FEED: &str = "messages";
@@ -41,7 +46,7 @@ struct Init {
     value: InitValue,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct InitValue {
     #[serde(default)]
     code: Option<String>,
@@ -60,6 +65,18 @@ struct Run<'a> {
     deadline: Option<Value>,
 }
 
+/// What the one route takes.
+#[derive(Debug, Deserialize)]
+struct Single<'a> {
+    #[serde(default)]
+    init: Option<InitValue>,
+    /// That it is to run; its deadline is that of no platform.
+    #[serde(borrow, default)]
+    activation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+}
+
 /// A message of the Kafka feed.
 #[derive(Debug, Deserialize)]
 struct Message {
@@ -76,8 +93,8 @@ struct Message {
 
 /// The bound on the body of a request.
 pub(super) fn max_body_bytes(platform: Platform, path: &str) -> usize {
-    let is_init = platform == Platform::OpenWhisk && path == "/init";
-    if is_init { MAX_INIT_BYTES } else { MAX_BODY_BYTES }
+    let may_be_init = platform == Platform::OpenWhisk && matches!(path, "/init" | "/");
+    if may_be_init { MAX_INIT_BYTES } else { MAX_BODY_BYTES }
 }
 
 /// Answers as an action's container does.
@@ -89,6 +106,7 @@ pub(super) async fn answer(
     let answer = match (request.method(), request.uri().path()) {
         (&Method::POST, "/init") => init(container, request.body()).await,
         (&Method::POST, "/run") => run(container, request.body(), draining).await,
+        (&Method::POST, "/") => single(container, request.body(), draining).await,
         (_, path) => {
             return failed(
                 StatusCode::NOT_FOUND,
@@ -99,16 +117,50 @@ pub(super) async fn answer(
             );
         }
     };
-    end_logs();
+    container.ends.one_more();
     answer
 }
 
-/// Both streams end the logs of an activation; nothing can be done for one that is closed.
-fn end_logs() {
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
-    // One write each: that is a good part of what an activation costs.
-    let _ = out.write_all(SENTINEL).and_then(|()| out.flush());
-    let _ = err.write_all(SENTINEL);
+/// Ends the logs of activations on both streams.
+///
+/// A write to each is most of what an activation costs more than a call does, so activations that end at about the same
+/// time share them, and no answer waits for them.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    /// How many activations have ended whose logs have not.
+    due: AtomicUsize,
+}
+
+impl Ends {
+    /// An activation has ended.
+    fn one_more(self: &Arc<Self>) {
+        if self.due.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        let ends = Arc::clone(self);
+        tokio::spawn(async move {
+            // Whoever is ready goes first, and may end as well.
+            tokio::task::yield_now().await;
+            ends.write();
+        });
+    }
+
+    /// Nothing can be done for a stream that is closed.
+    fn write(&self) {
+        let lines = SENTINEL.repeat(self.due.swap(0, Ordering::AcqRel));
+        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+        let _ = err.write_all(lines.as_bytes());
+    }
+}
+
+impl Drop for Ends {
+    /// Those whose turn did not come before the container ended.
+    fn drop(&mut self) {
+        if *self.due.get_mut() > 0 {
+            self.write();
+        }
+    }
 }
 
 fn failed(status: StatusCode, error: &str) -> Answer {
@@ -116,26 +168,35 @@ fn failed(status: StatusCode, error: &str) -> Answer {
 }
 
 async fn init(container: &Container, body: &Bytes) -> Answer {
-    let mut is_told = container.telling.lock().await;
-    if *is_told {
-        return failed(StatusCode::FORBIDDEN, "Cannot initialize the action more than once.");
-    }
-    match load(container, body).await {
-        Ok(()) => {
-            *is_told = true;
-            answer_json(StatusCode::OK, &json!({ "ok": true }))
-        }
+    match serde_json::from_slice::<Init>(body) {
+        Ok(Init { value }) => initialise(container, value).await,
         Err(error) => {
-            // Into the activation's record and its logs: people find either.
-            tracing::error!("not initialised: {error}");
-            failed(StatusCode::BAD_GATEWAY, &format!("not initialised: {error}"))
+            not_initialised(&format!("the body is not `{{\"value\": …}}` of /init: {error}"))
         }
     }
 }
 
-async fn load(container: &Container, body: &Bytes) -> Result<(), String> {
-    let Init { value } = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is not `{{\"value\": …}}` of /init: {error}"))?;
+async fn initialise(container: &Container, value: InitValue) -> Answer {
+    let mut is_told = container.telling.lock().await;
+    if *is_told {
+        return failed(StatusCode::FORBIDDEN, "Cannot initialize the action more than once.");
+    }
+    match load(container, value).await {
+        Ok(()) => {
+            *is_told = true;
+            answer_json(StatusCode::OK, &json!({ "ok": true }))
+        }
+        Err(error) => not_initialised(&error),
+    }
+}
+
+/// Into the activation's record and its logs: people find either.
+fn not_initialised(error: &str) -> Answer {
+    tracing::error!("not initialised: {error}");
+    failed(StatusCode::BAD_GATEWAY, &format!("not initialised: {error}"))
+}
+
+async fn load(container: &Container, value: InitValue) -> Result<(), String> {
     let scratch =
         tempfile::tempdir().map_err(|error| format!("no folder for the code: {error}"))?;
     let mut variables: Variables =
@@ -168,22 +229,11 @@ fn text(value: Value) -> String {
 }
 
 async fn run(container: &Container, body: &Bytes, draining: bool) -> Answer {
-    if draining {
-        return failed(StatusCode::SERVICE_UNAVAILABLE, "this container is about to end");
+    if let Some(refusal) = refusal(container, draining) {
+        return refusal;
     }
-    if !container.is_ready() {
-        return failed(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "not initialised: /run came before /init",
-        );
-    }
-    if MAX_PAYLOAD_BYTES < body.len() {
-        let given = body.len();
-        let most = MAX_PAYLOAD_BYTES;
-        return failed(
-            StatusCode::OK,
-            &format!("the parameters have {given} bytes, expected at most {most}"),
-        );
+    if let Some(too_large) = too_large(body.len()) {
+        return too_large;
     }
     let run: Run<'_> = match serde_json::from_slice(body) {
         Ok(run) => run,
@@ -200,27 +250,83 @@ async fn run(container: &Container, body: &Bytes, draining: bool) -> Answer {
             Duration::from_millis(deadline.saturating_sub(now))
         });
     let activation = activate(container, run.value);
-    let answer = match left {
+    match left {
         None => activation.await,
         Some(left) => match tokio::time::timeout(left, activation).await {
             Ok(answer) => answer,
             Err(_) => failed(StatusCode::OK, "the deadline of the activation passed"),
         },
-    };
-    if MAX_PAYLOAD_BYTES < answer.body().len() {
-        let given = answer.body().len();
-        let most = MAX_PAYLOAD_BYTES;
-        let error = format!(
-            "the result has {given} bytes, expected at most {most}; send fewer samples a call, forward features as \
-             f16 or int8, or write them to a topic (OFFRAMP_FORWARD_URL)"
-        );
-        return failed(StatusCode::OK, &error);
     }
-    answer
+}
+
+async fn single(container: &Container, body: &Bytes, draining: bool) -> Answer {
+    let Single { init, activation, value } = match serde_json::from_slice(body) {
+        Ok(single) => single,
+        Err(error) => {
+            return failed(
+                StatusCode::BAD_REQUEST,
+                &format!("the body is no JSON with `init`, `activation` or `value`: {error}"),
+            );
+        }
+    };
+    let runs = activation.is_some() || value.is_some();
+    if !runs && init.is_none() {
+        return failed(
+            StatusCode::BAD_REQUEST,
+            "the body has neither `init` nor `activation`, expected one of them, or both",
+        );
+    }
+    if let Some(init) = init {
+        let answer = initialise(container, init).await;
+        if !runs || !answer.status().is_success() {
+            return answer;
+        }
+    } else if !container.is_ready() {
+        // By the container's own variables; another activation may have come first.
+        let answer = initialise(container, InitValue::default()).await;
+        if !container.is_ready() {
+            return answer;
+        }
+    }
+    if let Some(refusal) = refusal(container, draining) {
+        return refusal;
+    }
+    if let Some(too_large) = too_large(value.map_or(0, |value| value.get().len())) {
+        return too_large;
+    }
+    activate(container, value).await
+}
+
+/// Why nothing can run now.
+fn refusal(container: &Container, draining: bool) -> Option<Answer> {
+    if draining {
+        return Some(failed(StatusCode::SERVICE_UNAVAILABLE, "this container is about to end"));
+    }
+    let why = "not initialised: /run came before /init";
+    (!container.is_ready()).then(|| failed(StatusCode::INTERNAL_SERVER_ERROR, why))
+}
+
+fn too_large(given: usize) -> Option<Answer> {
+    let most = MAX_PAYLOAD_BYTES;
+    let error = || format!("the parameters have {given} bytes, expected at most {most}");
+    (most < given).then(|| failed(StatusCode::OK, &error()))
 }
 
 async fn activate(container: &Container, value: Option<&RawValue>) -> Answer {
-    let value = value.map_or("{}", RawValue::get);
+    let answer = fate(container, value.map_or("{}", RawValue::get)).await;
+    let (given, most) = (answer.body().len(), MAX_PAYLOAD_BYTES);
+    if given <= most {
+        return answer;
+    }
+    let error = format!(
+        "the result has {given} bytes, expected at most {most}; send fewer samples a call, forward features as f16 or \
+         int8, or write them to a topic (OFFRAMP_FORWARD_URL)"
+    );
+    failed(StatusCode::OK, &error)
+}
+
+/// What becomes of parameters.
+async fn fate(container: &Container, value: &str) -> Answer {
     // Most activations are neither, which is seen without reading them. An array of parameters is a list of bodies, and
     // names with escapes are none of these.
     let is_either = value.contains(WEB) || value.contains(FEED);

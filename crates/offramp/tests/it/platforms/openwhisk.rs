@@ -63,10 +63,50 @@ fn it_is_initialised_once_and_then_run() {
     let answer = container.post("/run", &run(&value));
     check_framing(&answer);
     check_answer(&answer.json());
-    for path in ["/", "/healthz", "/v2/specialize"] {
+    for path in ["/elsewhere", "/healthz", "/v2/specialize"] {
         assert_eq!(container.post(path, &body(0)).status, 404);
     }
     assert_eq!(container.get("/run").status, 404);
+}
+
+#[test]
+fn one_route_initialises_and_runs() {
+    let value: Value = serde_json::from_str(&body(0)).unwrap();
+    let init = json!({ "name": "edge", "main": "main", "binary": false, "env": { "OFFRAMP_MODEL": model() } });
+    // As in OpenWhisk's documentation, with a deadline long past: no platform is there to set one.
+    let activation = json!({ "namespace": "", "action_name": "edge", "deadline": 1_000_000 });
+    let both = json!({ "init": init, "activation": activation, "value": value }).to_string();
+    let run = json!({ "activation": activation, "value": value }).to_string();
+
+    let container = Container::start_blank(&[OPENWHISK]);
+    let early = container.post("/", &run);
+    assert_eq!(
+        early.status, 502,
+        "neither it nor its variables say which function it is: {early:?}"
+    );
+    let done = container.post("/", &both);
+    check_framing(&done);
+    check_answer(&done.json());
+    assert_eq!(container.post("/", &both).status, 403, "initialised twice");
+    check_answer(&container.post("/", &run).json());
+    check_answer(&container.post("/", &json!({ "value": value }).to_string()).json());
+    for (body, status) in [("{}", 400), ("[]", 400), ("no", 400)] {
+        let answer = container.post("/", body);
+        check_framing(&answer);
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+    }
+    let huge = json!({ "value": { "value": "x".repeat(1_100_000) } }).to_string();
+    let error = container.post("/", &huge).json()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("expected at most 1048576"), "{error}");
+
+    let apart = Container::start_blank(&[OPENWHISK]);
+    let answer = apart.post("/", &json!({ "init": init }).to_string());
+    assert_eq!((answer.status, answer.json()), (200, json!({ "ok": true })));
+    check_answer(&apart.post("/", &run).json());
+
+    let model = model();
+    let dedicated = Container::start_blank(&[OPENWHISK, ("OFFRAMP_MODEL", &model)]);
+    check_answer(&dedicated.post("/", &run).json());
 }
 
 #[test]
@@ -197,13 +237,14 @@ fn each_activation_ends_its_logs_on_both_streams() {
     send("/init", &init(&json!({ "OFFRAMP_MODEL": model() })));
     send("/run", &run(&json!({ "value": 1 })));
     send("/run", &run(&serde_json::from_str(&body(0)).unwrap()));
+    send("/", &json!({ "activation": {}, "value": {} }).to_string());
     // Not killed: what a container said is on its way through the engine for a while.
     ask_to_end(&child);
     let count =
         |lines: &mut dyn Iterator<Item = String>| lines.filter(|line| line == SENTINEL).count();
     let stdout = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    assert_eq!(count(&mut stdout.map_while(Result::ok)), 4);
-    assert_eq!(count(&mut lines.map_while(Result::ok)), 4);
+    assert_eq!(count(&mut stdout.map_while(Result::ok)), 5);
+    assert_eq!(count(&mut lines.map_while(Result::ok)), 5);
     assert!(child.wait().unwrap().success());
 }
 

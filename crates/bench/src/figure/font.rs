@@ -1,23 +1,25 @@
-//! Text in `DejaVu Sans`: how wide it is, and its outlines. The font is in the program, packed.
+//! Text in `DejaVu Sans`: how wide it is, and its outlines, which `build.rs` has packed into the program.
 //!
 //! Bold text is the same font with a stroke along its outlines, [`weight`] wide: a second font for titles would take as
 //! much of the program as the first.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::sync::LazyLock;
 
+use bytes::{Buf as _, Bytes};
 use flate2::read::ZlibDecoder;
 use tiny_skia::{Path, PathBuilder};
-use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
-static FONT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut packed = ZlibDecoder::new(&include_bytes!(concat!(env!("OUT_DIR"), "/font.zlib"))[..]);
+static FONT: LazyLock<Font> = LazyLock::new(|| {
+    let packed = &include_bytes!(concat!(env!("OUT_DIR"), "/font.zlib"))[..];
     let mut font = Vec::new();
-    packed.read_to_end(&mut font).expect("the font in the program is well-formed");
-    font
+    ZlibDecoder::new(packed).read_to_end(&mut font).expect("what was packed unpacks");
+    Font::read(font.into())
 });
-static FACE: LazyLock<Face<'static>> =
-    LazyLock::new(|| Face::parse(&FONT, 0).expect("the font in the program is well-formed"));
+
+/// Stands for every character that the font lacks.
+const BOX: char = '\0';
 
 /// How wide the stroke along the outlines of text is, in points: none but for bold text.
 pub(super) fn weight(size: f64, bold: bool) -> f64 {
@@ -26,67 +28,107 @@ pub(super) fn weight(size: f64, bold: bool) -> f64 {
 
 /// How wide a text is, in points.
 pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
-    let scale = size / f64::from(FACE.units_per_em());
-    text.chars().map(|c| f64::from(advance(glyph(c))) * scale + weight(size, bold)).sum()
+    let scale = size / FONT.units_per_em;
+    text.chars().map(|c| FONT.glyph(c).advance * scale + weight(size, bold)).sum()
 }
 
 /// The outlines of a text whose base line starts at the origin, in points, y downwards. `None` of blank text.
 pub(super) fn outlines(text: &str, size: f64, bold: bool) -> Option<Path> {
-    let scale = size as f32 / f32::from(FACE.units_per_em());
-    let weight = weight(size, bold) as f32;
-    let mut outline = Outline { path: PathBuilder::new(), scale, x: weight / 2.0 };
+    let scale = size / FONT.units_per_em;
+    let weight = weight(size, bold);
+    let mut path = PathBuilder::new();
+    let mut x = weight / 2.0;
     for c in text.chars() {
-        let glyph = glyph(c);
-        FACE.outline_glyph(glyph, &mut outline);
-        outline.x += f32::from(advance(glyph)) * scale + weight;
+        let glyph = FONT.glyph(c);
+        glyph.draw(&mut path, x, scale);
+        x += glyph.advance * scale + weight;
     }
-    outline.path.finish()
+    path.finish()
 }
 
-/// The glyph of a character; one that the font lacks shows as its box.
-fn glyph(c: char) -> GlyphId {
-    FACE.glyph_index(c).unwrap_or_default()
+#[derive(Debug)]
+struct Font {
+    units_per_em: f64,
+    glyphs: HashMap<char, Glyph>,
 }
 
-fn advance(glyph: GlyphId) -> u16 {
-    FACE.glyph_hor_advance(glyph).unwrap_or_default()
+#[derive(Debug)]
+struct Glyph {
+    /// In the font's units.
+    advance: f64,
+    /// Steps, as `build.rs` writes them.
+    outline: Bytes,
 }
 
-/// Collects outlines: from the font's units, y upwards, to points.
-struct Outline {
-    path: PathBuilder,
-    scale: f32,
-    x: f32,
-}
+impl Font {
+    fn read(mut bytes: Bytes) -> Self {
+        let units_per_em = f64::from(bytes.get_u16_le());
+        let mut glyphs = HashMap::new();
+        while bytes.has_remaining() {
+            let c = char::from_u32(bytes.get_u32_le()).expect("characters were packed");
+            let advance = f64::from(bytes.get_u16_le());
+            let length = usize::from(bytes.get_u16_le());
+            glyphs.insert(c, Glyph { advance, outline: bytes.split_to(length) });
+        }
+        Self { units_per_em, glyphs }
+    }
 
-impl Outline {
-    fn at(&self, x: f32, y: f32) -> (f32, f32) {
-        (self.x + x * self.scale, -y * self.scale)
+    fn glyph(&self, c: char) -> &Glyph {
+        self.glyphs.get(&c).unwrap_or_else(|| &self.glyphs[&BOX])
     }
 }
 
-impl OutlineBuilder for Outline {
-    fn move_to(&mut self, x: f32, y: f32) {
-        let (x, y) = self.at(x, y);
-        self.path.move_to(x, y);
+impl Glyph {
+    /// From the font's units, y upwards, to points, y downwards.
+    fn draw(&self, path: &mut PathBuilder, x: f64, scale: f64) {
+        let (mut steps, mut at) = (self.outline.clone(), (0.0, 0.0));
+        let mut point = |steps: &mut Bytes| {
+            at.0 += f64::from(steps.get_i16_le());
+            at.1 += f64::from(steps.get_i16_le());
+            ((x + at.0 * scale) as f32, (-at.1 * scale) as f32)
+        };
+        while steps.has_remaining() {
+            match steps.get_u8() {
+                b'm' => {
+                    let (x, y) = point(&mut steps);
+                    path.move_to(x, y);
+                }
+                b'l' => {
+                    let (x, y) = point(&mut steps);
+                    path.line_to(x, y);
+                }
+                b'q' => {
+                    let (x1, y1) = point(&mut steps);
+                    let (x, y) = point(&mut steps);
+                    path.quad_to(x1, y1, x, y);
+                }
+                _ => path.close(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outlines_stand_where_their_text_does() {
+        let of = |text| outlines(text, 10.0, false).unwrap().bounds();
+        let (one, two) = (of("H"), of("HH"));
+        assert!(0.0 < one.left() && one.bottom() <= 0.0 && -10.0 < one.top());
+        assert!((f64::from(two.right() - one.right()) - width("H", 10.0, false)).abs() < 1e-3);
+        assert!(outlines(" ", 10.0, false).is_none() && width(" ", 10.0, false) > 1.0);
+        assert!(width("H", 10.0, false) < width("H", 10.0, true));
     }
 
-    fn line_to(&mut self, x: f32, y: f32) {
-        let (x, y) = self.at(x, y);
-        self.path.line_to(x, y);
-    }
-
-    fn quad_to(&mut self, x1: f32, y1: f32, x: f32, y: f32) {
-        let ((x1, y1), (x, y)) = (self.at(x1, y1), self.at(x, y));
-        self.path.quad_to(x1, y1, x, y);
-    }
-
-    fn curve_to(&mut self, x1: f32, y1: f32, x2: f32, y2: f32, x: f32, y: f32) {
-        let ((x1, y1), (x2, y2), (x, y)) = (self.at(x1, y1), self.at(x2, y2), self.at(x, y));
-        self.path.cubic_to(x1, y1, x2, y2, x, y);
-    }
-
-    fn close(&mut self) {
-        self.path.close();
+    #[test]
+    fn what_figures_say_has_outlines_of_its_own_and_all_else_a_box() {
+        let of = |c: char| FONT.glyph(c).outline.clone();
+        for c in "Aé≤×µ→–Ωя²".chars() {
+            assert_ne!(of(c), of(BOX), "{c}");
+        }
+        assert_eq!(of('字'), of(BOX));
+        assert!(of(BOX).len() > 20);
     }
 }

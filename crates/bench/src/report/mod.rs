@@ -11,7 +11,8 @@ pub mod terminal;
 
 pub use digest::Digest;
 
-/// A number for a reader: three significant digits, more before the point, no point where there is nothing behind it.
+/// A number for a reader: three significant digits, two of what is small, more before the point, no point where there is
+/// nothing behind it.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
@@ -20,7 +21,8 @@ pub fn number(value: f64) -> String {
         v if v >= 100.0 || v == 0.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
-        _ => 3,
+        v if v >= 0.01 => 3,
+        v => (1 - v.log10().floor() as i32).min(6) as usize,
     };
     let text = format!("{value:.decimals$}");
     // Thousands are apart.
@@ -55,6 +57,8 @@ mod tests {
     fn numbers_have_three_digits_or_more() {
         let shown = [0.0, 0.1234, 1.234, 12.34, 123.4, 1234.5, 1_234_567.0, -1234.0].map(number);
         assert_eq!(shown, ["0", "0.123", "1.23", "12.3", "123", "1,234", "1,234,567", "-1,234"]);
+        let small = [0.0123, 0.003_56, 0.000_357_9, 1e-9].map(number);
+        assert_eq!(small, ["0.012", "0.0036", "0.00036", "0.000000"]);
         assert_eq!((maybe(None), percent(Some(0.5))), ("–".to_owned(), "50.00 %".to_owned()));
     }
 }

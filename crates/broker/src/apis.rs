@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         Api::Produce => unreachable!("the connection takes Produce apart"),
         Api::Fetch => call.with(async |request, _| fetch::fetch(node, request, turn).await).await,
         Api::ListOffsets => {
-            call.with(async |r, version| list_offsets::list_offsets(node, version, r)).await
+            call.with(async |r, version| list_offsets::list_offsets(node, version, r).await).await
         }
         Api::Metadata => {
             call.with(async |r, version| cluster::metadata(node, client, version, r).await).await

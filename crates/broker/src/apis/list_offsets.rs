@@ -1,6 +1,7 @@
 //! `ListOffsets`: the start, the end, and offsets by time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{once_each, partition_in_epoch};
 use crate::log::partition::{Partition, PartitionError};
@@ -9,7 +10,7 @@ use protocol::ErrorCode;
 use protocol::batch::LEADER_EPOCH;
 use protocol::fetch::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ListOffsetsTopicResponse,
+    ListOffsetsTopic, ListOffsetsTopicResponse,
 };
 
 const LATEST: i64 = -1;
@@ -18,7 +19,7 @@ const NEWEST_RECORD: i64 = -3;
 /// The first version that may ask for it.
 const NEWEST_RECORD_SINCE: i16 = 7;
 
-pub(crate) fn list_offsets(
+pub(crate) async fn list_offsets(
     node: &Node,
     version: i16,
     mut request: ListOffsetsRequest,
@@ -31,22 +32,25 @@ pub(crate) fn list_offsets(
         }
     }
     once_each(&mut request.topics, |t| (&t.name, &mut t.partitions), |p| p.partition_index);
-    let list = |topic: &str, asked: &ListOffsetsPartition| {
-        if times[topic][&asked.partition_index] == 1 {
-            return list(node, version, topic, asked);
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for ListOffsetsTopic { name, partitions: asked } in request.topics {
+        let mut partitions = Vec::with_capacity(asked.len());
+        for asked in asked {
+            partitions.push(if times[&name][&asked.partition_index] == 1 {
+                list(node, version, &name, &asked).await
+            } else {
+                // Which of the times is meant is unclear.
+                let (partition_index, error_code) =
+                    (asked.partition_index, ErrorCode::InvalidRequest);
+                ListOffsetsPartitionResponse { partition_index, error_code, ..Default::default() }
+            });
         }
-        // Which of the times is meant is unclear.
-        let (partition_index, error_code) = (asked.partition_index, ErrorCode::InvalidRequest);
-        ListOffsetsPartitionResponse { partition_index, error_code, ..Default::default() }
-    };
-    let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
-        name: topic.name.clone(),
-        partitions: topic.partitions.iter().map(|asked| list(&topic.name, asked)).collect(),
-    });
-    ListOffsetsResponse { throttle_time_ms: 0, topics: topics.collect() }
+        topics.push(ListOffsetsTopicResponse { name, partitions });
+    }
+    ListOffsetsResponse { throttle_time_ms: 0, topics }
 }
 
-fn list(
+async fn list(
     node: &Node,
     version: i16,
     topic: &str,
@@ -57,9 +61,12 @@ fn list(
         ..ListOffsetsPartitionResponse::default()
     };
     let (index, epoch) = (asked.partition_index, asked.current_leader_epoch);
-    let found = partition_in_epoch(node, topic, index, epoch)
-        .and_then(|partition| check_meaning(version, asked.timestamp).map(|()| partition))
-        .and_then(|partition| find(&partition, asked.timestamp).map_err(|error| error.code()));
+    let partition = partition_in_epoch(node, topic, index, epoch)
+        .and_then(|partition| check_meaning(version, asked.timestamp).map(|()| partition));
+    let found = match partition {
+        Ok(partition) => find(partition, asked.timestamp).await.map_err(|error| error.code()),
+        Err(error_code) => Err(error_code),
+    };
     match found {
         Ok(Some((offset, timestamp))) => {
             (response.offset, response.timestamp) = (offset, timestamp);
@@ -81,15 +88,23 @@ fn check_meaning(version: i16, timestamp: i64) -> Result<(), ErrorCode> {
     }
 }
 
-fn find(partition: &Partition, timestamp: i64) -> Result<Option<(i64, i64)>, PartitionError> {
+async fn find(
+    partition: Arc<Partition>,
+    timestamp: i64,
+) -> Result<Option<(i64, i64)>, PartitionError> {
     let watermarks = partition.watermarks()?;
     match timestamp {
-        LATEST => Ok(Some((watermarks.high, -1))),
-        EARLIEST => Ok(Some((watermarks.start, -1))),
+        LATEST => return Ok(Some((watermarks.high, -1))),
+        EARLIEST => return Ok(Some((watermarks.start, -1))),
+        _ => {}
+    }
+    // Batches are read, which may be old: a memory card takes its time, and others share this thread.
+    let finding = tokio::task::spawn_blocking(move || match timestamp {
         NEWEST_RECORD => match partition.max_timestamp()? {
             Some(newest) => partition.find(newest),
             None => Ok(None),
         },
         timestamp => partition.find(timestamp),
-    }
+    });
+    finding.await.expect("finding does not panic and is not cancelled")
 }

@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &[&str]) -> anyhow::Result<()> {
         rest.join(" ")
     );
     let tag = tag.unwrap_or_else(|| format!("offramp:{}", version()));
-    let program = build(arch, profile)?;
+    let program = build(arch, profile, &[])?;
     let _engine = engine()?;
     let bytes = assemble(arch, &program, models.as_deref(), &tag)?;
     let (whole, pulled) = (bytes as f64 / 1e6, compressed(&tag)? as f64 / 1e6);
@@ -96,8 +96,8 @@ pub(crate) const fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Builds the static program; returns where it is.
-pub(crate) fn build(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
+/// Builds the static program, with more in the compiler's environment; returns where it is.
+pub(crate) fn build(arch: Arch, profile: &str, more: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     let dir = run::root().join("target").join("image");
     let dir = dir.to_str().context("the path of the checkout is not UTF-8")?;
     let mut environment = vec![
@@ -106,6 +106,7 @@ pub(crate) fn build(arch: Arch, profile: &str) -> anyhow::Result<PathBuf> {
         ("CARGO_PROFILE_RELEASE_DEBUG", "0"),
         ("CARGO_PROFILE_RELEASE_STRIP", "true"),
     ];
+    environment.extend(more);
     let target = arch.target();
     if arch == Arch::Aarch64 && cfg!(not(target_arch = "aarch64")) {
         cross_toolchain()?;

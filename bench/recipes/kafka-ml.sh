@@ -4,7 +4,8 @@
 #
 #   bench/recipes/kafka-ml.sh SOURCE MODELS RUNS [options of `offramp bench run`, as --profile paper --devices 5]
 #
-# SOURCE  `model_inference/tensorflow` and `config.py` of a checkout of github.com/ertis-research/kafka-ml, in one folder
+# SOURCE  `model_inference/tensorflow` of a checkout of github.com/ertis-research/kafka-ml, with a `config.py` that says
+#         `DEBUG = False`
 # MODELS  edge.h5, fog.h5 and cloud.h5 of the paper's repository
 # RUNS    folder for the runs, `kafka-ml` and `offramp`; `offramp bench report RUNS/kafka-ml RUNS/offramp` compares them
 #

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 
 use super::{Condition, Link};
 use crate::kafka::{Kafka, Waits};
@@ -302,11 +302,11 @@ impl Stage {
         self.parts.push(part);
     }
 
-    /// Starts the devices and the collector.
+    /// Starts the devices and the collector, and waits until they send.
     pub(super) fn bench(&self, rate: u64, records: u64, dir: &Path) -> anyhow::Result<Child> {
         let (topic, servers) = self.input.split_once('@').context("TOPIC@BROKER")?;
         let log = File::create(dir.join("bench.log"))?;
-        let bench = Command::new(program::offramp()?)
+        let mut bench = Command::new(program::offramp()?)
             .args(["bench", "run", "--in", topic, "--bootstrap-servers", servers])
             .args(["--out", &self.outputs.join(",")])
             .args(["--dead-letter", &self.dead_letters.join(",")])
@@ -315,8 +315,28 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
-            .spawn();
-        bench.context("the devices could not be started")
+            .spawn()
+            .context("the devices could not be started")?;
+        // They look at every broker before they send, so nothing may be struck before their first record.
+        let mut first = Command::new(program::offramp()?)
+            .args(["topic", "consume", topic, "--bootstrap-servers", servers, "--count", "1"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("the first record could not be waited for")?;
+        loop {
+            if let Some(status) = first.try_wait()? {
+                ensure!(status.success(), "the first record was not read: {status}");
+                return Ok(bench);
+            }
+            if bench.try_wait()?.is_some() {
+                first.kill()?;
+                first.wait()?;
+                let said = std::fs::read_to_string(dir.join("bench.log"))?;
+                bail!("the devices ended before they sent anything: {said}");
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Strikes a part. Returns what was done.
